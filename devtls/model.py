@@ -1,0 +1,162 @@
+"""The values that travel between the parts: what is asked for, what serves it, what was seen."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devtls.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+# RFC 1123 labels, with the underscore left out: Java refuses it in a certificate, browsers in a cookie domain.
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+LONGEST_NAME = 253  # RFC 1035 §2.3.4, less the length bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and port that something listens on, as numbers: ("127.0.0.1", 3000) or ("::1", 3000)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A command that devtls runs, and the port it is told to listen on."""
+
+    name: str
+    argv: tuple[str, ...]
+    port: int
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path prefix, sent to a service by name or to an endpoint that somebody else runs."""
+
+    prefix: str
+    target: str | Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Everything one `devtls up` serves.
+
+    Attributes:
+        directory: the folder it is started in; with the user's id it is the project's identity.
+        domains: ASCII host names, without a trailing dot; the first is DEVTLS_URL.
+        websocket_path: where the WebSocket endpoint is, when the user said so.
+        https_port: the port asked for; None means 443, else the best that can be had.
+    """
+
+    directory: Path
+    domains: tuple[str, ...]
+    services: tuple[Service, ...]
+    routes: tuple[Route, ...]
+    websocket_path: str | None = None
+    https_port: int | None = None
+    start_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A served certificate on disk.
+
+    Attributes:
+        host: the one DNS name it is for.
+        fullchain: leaf and issuer, PEM, 0644.
+        key: PKCS#8, PEM, 0600.
+        serial: as in the certificate; what a handshake must show.
+        not_after: aware, UTC.
+    """
+
+    host: str
+    fullchain: Path
+    key: Path
+    serial: int
+    not_after: datetime
+
+
+class Verdict(enum.StrEnum):
+    """What a check found out; UNKNOWN is neither green nor red."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question asked of the running system, its answer, and the cure when it is red.
+
+    Attributes:
+        subject: what was asked, usually a URL: "wss://love.cat/chat".
+        fact: the answer in words: "101 · ping 1 ms".
+        layer: who is at fault: "gateway", "service", "origin", "hosts", "certificate"; empty when green.
+        code: a stable name of the cause, for scripts: "ws-upgrade-missing"; empty when green.
+        cure: lines to do; one that begins with two spaces is to be typed or pasted.
+        evidence: lines that show why.
+    """
+
+    subject: str
+    verdict: Verdict
+    fact: str
+    layer: str = ""
+    code: str = ""
+    cure: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+
+
+def parse_domain(text: str) -> str:
+    """Return a host name in its ASCII form, lower case, without the trailing dot.
+
+    International names become punycode (IDNA 2008, UTS 46 mapping).
+
+    Raises:
+        UsageError: with the label at fault.
+    """
+    name = text.strip().rstrip(".") if text.endswith(".") and not text.endswith("..") else text.strip()
+    if not name.isascii():
+        name = _parse_international(name)
+    name = name.lower()
+    if not name or len(name) > LONGEST_NAME:
+        raise UsageError(f"{text!r} is not a host name", "Give a name such as love.cat or shop.test.")
+    for label in name.split("."):
+        if not LABEL.fullmatch(label):
+            raise UsageError(
+                f"{text!r} is not a host name: {_fault_of(label)}",
+                "Use letters, digits and hyphens, in labels of up to 63 characters, such as love.cat.",
+            )
+    if re.fullmatch(r"[0-9.]+", name):
+        raise UsageError(f"{text!r} is an address, not a host name", "Give a name such as love.cat or shop.test.")
+    return name
+
+
+def _parse_international(name: str) -> str:
+    import idna
+
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise UsageError(f"{name!r} is not a host name: {error}", "Check its spelling.") from error
+
+
+def _fault_of(label: str) -> str:
+    if not label:
+        return "a label between two dots is empty"
+    if len(label) > 63:  # noqa: PLR2004 - RFC 1035 §2.3.4
+        return f"the label {label[:12]}… has {len(label)} characters"
+    if label.startswith("-") or label.endswith("-"):
+        return f"the label {label!r} begins or ends with a hyphen"
+    return f"{label!r} has a character that host names cannot have"

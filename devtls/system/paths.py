@@ -1,0 +1,73 @@
+"""Where devtls keeps things, all in the home of the user who asked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devtls.errors import DevtlsError
+from devtls.system.files import make_private_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONGEST_SOCKET_PATH = 107  # bytes; sun_path of unix(7) less the final NUL
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The two directories of a user: `data` is kept (keys, receipts), `state` may be lost (sockets, logs)."""
+
+    home: Path
+    data: Path
+    state: Path
+
+    @property
+    def authorities(self) -> Path:
+        """The certificate authorities, one directory each."""
+        return self.data / "ca"
+
+    @property
+    def leaves(self) -> Path:
+        """The served certificates, one directory a host."""
+        return self.data / "leaf"
+
+    @property
+    def gateway(self) -> Path:
+        """The one gateway of this user: its lock, configuration and logs."""
+        return self.state / "gateway"
+
+    def project(self, directory: Path) -> Path:
+        """The state of the project in `directory`: its lock, facts and logs."""
+        digest = hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:12]
+        return self.state / "projects" / digest
+
+    def socket(self, place: Path, name: str) -> Path:
+        """A path for a Unix socket: in `place`, or in a short private directory when that is too long.
+
+        Raises:
+            DevtlsError: somebody else owns the short directory.
+        """
+        path = place / name
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        short = Path(f"/tmp/devtls-{os.getuid()}")  # noqa: S108 - its owner and mode are checked below
+        make_private_directory(short)
+        found = short.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise DevtlsError(
+                f"{short} is not a private directory of yours", "Remove it, then try again:", f"  sudo rm -rf {short}"
+            )
+        return short / f"{hashlib.sha256(os.fsencode(place)).hexdigest()[:12]}-{name}"
+
+
+def find_paths(environment: Mapping[str, str]) -> Paths:
+    """Return this user's directories, by the platform's conventions (XDG on Linux)."""
+    import platformdirs
+
+    home = Path(environment.get("HOME") or Path.home())
+    return Paths(home=home, data=platformdirs.user_data_path("devtls"), state=platformdirs.user_state_path("devtls"))
