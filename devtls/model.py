@@ -70,6 +70,39 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
+class Authority:
+    """A local certificate authority on disk: a constrained root, and the constrained issuer that signs.
+
+    Attributes:
+        id: 8 hexadecimal digits; unique on this machine, part of every name it has elsewhere.
+        subtrees: the DNS names it may sign, each with all below it: ("love.cat",) or ("localhost", "test").
+        directory: holds root.pem and issuer.pem.
+        fingerprint: SHA-256 of the root's DER, lower-case hexadecimal.
+        not_after: of root and issuer; aware, UTC.
+    """
+
+    id: str
+    subtrees: tuple[str, ...]
+    directory: Path
+    fingerprint: str
+    not_after: datetime
+
+    @property
+    def name(self) -> str:
+        """What its root is called in the stores: "devtls-1a2b3c4d"."""
+        return f"devtls-{self.id}"
+
+    @property
+    def root(self) -> Path:
+        """The root certificate, PEM, 0644."""
+        return self.directory / "root.pem"
+
+    def covers(self, host: str) -> bool:
+        """Whether it may sign for this host name."""
+        return any(host == tree or host.endswith(f".{tree}") for tree in self.subtrees)
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """A served certificate on disk.
 

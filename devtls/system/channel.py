@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from devtls.errors import DevtlsError, NotRunningError
 
@@ -228,7 +228,7 @@ class Client:
         """Hang up."""
         self._connection.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
