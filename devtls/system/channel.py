@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
 import struct
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 from devtls.errors import DevtlsError, NotRunningError
@@ -22,7 +24,7 @@ Message = dict[str, Any]
 LONGEST_MESSAGE = 8 * 1024 * 1024  # bytes; a site of a thousand domains is well below 1 MiB
 MOST_DESCRIPTORS = 16  # passed with one message
 CHUNK = 65536
-CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # Linux; what is passed to us is not passed on by accident
+COUNT = "_descriptors"  # in a message: how many came with it; the kernel may glue the one before to it in one read
 
 
 def listen(path: Path) -> socket.socket:
@@ -43,8 +45,8 @@ def listen(path: Path) -> socket.socket:
 def peer_uid(connection: socket.socket) -> int:
     """Return the user id at the other end of a Unix socket, as the kernel knows it."""
     if sys.platform == "linux":
-        size = struct.calcsize("3i")
-        _pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+        size = struct.calcsize("iII")
+        _pid, uid, _gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
         return int(uid)
     # LOCAL_PEERCRED of sys/un.h on macOS: struct xucred, version and uid first (not yet run there)
     _version, uid = struct.unpack("Ii", connection.getsockopt(0, 1, 76)[:8])
@@ -56,16 +58,44 @@ def is_friend(connection: socket.socket) -> bool:
     return peer_uid(connection) in {os.geteuid(), 0}
 
 
+def receive_some(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """Return what has come, and the descriptors that came along, which no program started later inherits.
+
+    MSG_CMSG_CLOEXEC would say so at once, but socket.recv_fds drops its flags: https://github.com/python/cpython/issues/107898
+    """
+    data, descriptors, _flags, _address = socket.recv_fds(connection, CHUNK, MOST_DESCRIPTORS)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return data, descriptors
+
+
 def send_with_descriptors(connection: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
     """Send one message on a blocking socket, and descriptors with its first byte."""
-    data = encode(message)
+    data = encode(message, len(descriptors))
     sent = socket.send_fds(connection, [data], list(descriptors)) if descriptors else 0
     connection.sendall(data[sent:])
 
 
-def encode(message: Message) -> bytes:
-    """One line of JSON."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+def encode(message: Message, descriptors: int = 0) -> bytes:
+    """One line of JSON, saying how many descriptors travel with it."""
+    counted = {**message, COUNT: descriptors} if descriptors else message
+    return json.dumps(counted, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes, descriptors: list[int]) -> tuple[Message, list[int]]:
+    """Return a message and the descriptors that are its own, taken from the front of those that came.
+
+    Raises:
+        ValueError: it is not a message of ours.
+    """
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - to the caller it is as malformed as broken JSON
+    count = message.pop(COUNT, 0)
+    if not isinstance(count, int) or not 0 <= count <= len(descriptors):
+        raise ValueError(f"{len(descriptors)} descriptors came, not {count}")
+    passed, descriptors[:count] = descriptors[:count], []
+    return message, passed
 
 
 class Link:
@@ -92,24 +122,18 @@ class Link:
         self._closed = closed
         self._incoming = bytearray()
         self._descriptors: list[int] = []
-        self._outgoing = bytearray()
+        self._outgoing: deque[tuple[memoryview, list[int]]] = deque()
+        self._queued = 0
         self.is_open = True
         loop.watch(connection.fileno(), self._read)
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Queue a message; descriptors go at once, with its first byte, and need an empty queue."""
+        """Queue a message, and copies of descriptors that arrive with it; the caller may close its own at once."""
         if not self.is_open:
             return
-        data = encode(message)
-        if descriptors:
-            self._flush()
-            try:
-                sent = socket.send_fds(self._connection, [data], list(descriptors))
-            except OSError:
-                self.close()
-                return
-            data = data[sent:]
-        self._outgoing += data
+        data = encode(message, len(descriptors))
+        self._outgoing.append((memoryview(data), [os.dup(descriptor) for descriptor in descriptors]))
+        self._queued += len(data)
         self._flush()
 
     def close(self) -> None:
@@ -119,16 +143,16 @@ class Link:
         self.is_open = False
         self._loop.unwatch(self._connection.fileno())
         self._connection.close()
-        for descriptor in self._descriptors:
+        for descriptor in itertools.chain(self._descriptors, *(copies for _data, copies in self._outgoing)):
             os.close(descriptor)
         self._closed()
 
     def _flush(self) -> None:
         try:
             while self._outgoing:
-                del self._outgoing[: self._connection.send(self._outgoing[:CHUNK])]
+                self._send_some()
         except BlockingIOError:
-            if len(self._outgoing) > LONGEST_MESSAGE:  # a reader that never reads must not fill our memory
+            if self._queued > LONGEST_MESSAGE:  # a reader that never reads must not fill our memory
                 self.close()
                 return
         except OSError:
@@ -136,9 +160,23 @@ class Link:
             return
         self._loop.watch(self._connection.fileno(), self._read, self._flush if self._outgoing else None)
 
+    def _send_some(self) -> None:
+        data, copies = self._outgoing[0]
+        if copies:
+            sent = socket.send_fds(self._connection, [data[:CHUNK]], copies)
+        else:
+            sent = self._connection.send(data[:CHUNK])
+        self._queued -= sent
+        for descriptor in copies:
+            os.close(descriptor)
+        if sent < len(data):
+            self._outgoing[0] = (data[sent:], [])
+        else:
+            self._outgoing.popleft()
+
     def _read(self) -> None:
         try:
-            data, descriptors, _flags, _address = socket.recv_fds(self._connection, CHUNK, MOST_DESCRIPTORS, CLOEXEC)
+            data, descriptors = receive_some(self._connection)
         except BlockingIOError:
             return
         except OSError:
@@ -153,13 +191,10 @@ class Link:
             line = bytes(self._incoming[:end])
             del self._incoming[: end + 1]
             try:
-                message = json.loads(line)
+                message, passed = decode(line, self._descriptors)
             except ValueError:
-                message = None
-            if not isinstance(message, dict):
                 self.close()
                 return
-            passed, self._descriptors = self._descriptors, []
             self._received(message, passed)
 
 
@@ -203,12 +238,11 @@ class Client:
 
         Raises:
             TimeoutError: nothing came in time.
+            DevtlsError: what came is not a message.
         """
         while (end := self._incoming.find(b"\n")) < 0:
             try:
-                data, descriptors, _flags, _address = socket.recv_fds(
-                    self._connection, CHUNK, MOST_DESCRIPTORS, CLOEXEC
-                )
+                data, descriptors = receive_some(self._connection)
             except ConnectionError:
                 return None
             self._descriptors += descriptors
@@ -217,8 +251,10 @@ class Client:
             self._incoming += data
         line = bytes(self._incoming[:end])
         del self._incoming[: end + 1]
-        passed, self._descriptors = self._descriptors, []
-        return json.loads(line), passed
+        try:
+            return decode(line, self._descriptors)
+        except ValueError as error:
+            raise DevtlsError("the other end does not speak this protocol") from error
 
     def detach(self) -> socket.socket:
         """Give the socket away, to be served by a loop; nothing may be left unread."""

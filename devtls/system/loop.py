@@ -99,15 +99,17 @@ class Loop:
         """Wait for something to do (at most `longest` seconds) and do it."""
         for key, mask in self._selector.select(self._patience(longest)):
             readable, writable = key.data
-            if mask & selectors.EVENT_READ and readable:
+            if mask & selectors.EVENT_READ and readable and self._is_watched(key):
                 readable()
-            if mask & selectors.EVENT_WRITE and writable and key.fd in self._selector.get_map():
+            if mask & selectors.EVENT_WRITE and writable and self._is_watched(key):
                 writable()
         now = self.clock()
+        due: list[Timer] = []
         while self._timers and self._timers[0][0] <= now:
-            call = heapq.heappop(self._timers)[2].call
-            if call:
-                call()
+            due.append(heapq.heappop(self._timers)[2])
+        for timer in due:  # not those that these calls set, however short: descriptors have their turn first
+            if timer.call:
+                timer.call()
         for _ in range(len(self._soon)):
             self._soon.popleft()()
 
@@ -128,6 +130,11 @@ class Loop:
         if self._timers:
             waits.append(max(0.0, self._timers[0][0] - self.clock()))
         return min(waits) if waits else None
+
+    def _is_watched(self, key: selectors.SelectorKey) -> bool:
+        """Whether it is still watched: an earlier call of this turn may have closed it, or its number be another's."""
+        now = self._selector.get_map().get(key.fd)
+        return now is not None and now.data is key.data
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # already full of wake-ups

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
+import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from devtls.errors import CommandFailedError, DevtlsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +70,40 @@ def run(
     if check and ended.returncode != 0:
         raise CommandFailedError(argv, ended.returncode, said)
     return Completed(tuple(argv), ended.returncode, ended.stdout, said)
+
+
+def in_child(work: Callable[[], None]) -> None:
+    """Do something in a forked child and wait for it: what it imports is gone with it, and the parent stays small.
+
+    Raises:
+        DevtlsError: as raised in the child.
+        RuntimeError: it failed otherwise; its traceback is on standard error.
+    """
+    sys.stdout.flush()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _work_and_exit(work, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as said:
+        error = said.read()
+    _pid, status = os.waitpid(pid, 0)
+    if error:
+        facts = json.loads(error)
+        raise DevtlsError(facts["message"], *facts["cure"])
+    if status:
+        raise RuntimeError(f"a child process ended with {os.waitstatus_to_exitcode(status)}")
+
+
+def _work_and_exit(work: Callable[[], None], writer: int) -> NoReturn:
+    status = 1
+    try:
+        work()
+        status = 0
+    except DevtlsError as error:
+        os.write(writer, json.dumps({"message": str(error), "cure": error.cure}).encode())
+    except BaseException:  # noqa: BLE001 - shown as Python would; it must not unwind into the parent's frames
+        traceback.print_exc()
+    finally:
+        os._exit(status)

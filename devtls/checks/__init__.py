@@ -1,0 +1,31 @@
+"""Does it work for a browser? Questions asked of the running system, and what they find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devtls.checks.question import (
+    Domain,
+    Question,
+    decode_checks,
+    decode_question,
+    encode_checks,
+    encode_question,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devtls.model import Check
+
+__all__ = ["Domain", "Question", "ask", "decode_checks", "decode_question", "encode_checks", "encode_question"]
+
+
+def ask(question: Question, previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None) -> tuple[Check, ...]:
+    """Answer in this process: for each domain its name when that is wrong, its page, and its WebSockets.
+
+    `previewed` is called from any thread, at most once, when all is green before the listening that follows.
+    """
+    from devtls.checks.survey import survey
+
+    return survey(question, previewed)

@@ -1,0 +1,60 @@
+"""The prober: `python -I -m devtls.checks` answers questions, a JSON line or two each, until its input ends.
+
+It is a process of its own so that the long-lived ones stay small, and it is started before the app is ready so that
+its imports (80 ms, half of them `websockets`) cost no one any time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from devtls.checks import ask, decode_question, encode_checks
+from devtls.model import Check, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+WARM = ("websockets.client", "websockets.extensions.permessage_deflate", "devtls.checks.survey", "devtls.checks.tls")
+READY = b'{"ready":true}\n'
+
+
+def main(questions: BinaryIO, answers: BinaryIO) -> None:
+    """Say that we are ready, then answer line by line."""
+    _warm_up()
+    answers.write(READY)
+    answers.flush()
+
+    def tell(text: str) -> None:
+        answers.write(text.encode() + b"\n")
+        answers.flush()
+
+    for line in questions:
+        tell(answer(line, lambda checks: tell(encode_checks(checks, is_final=False))))
+
+
+def answer(line: bytes, previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None) -> str:
+    """Return the answer to one line; a line that is no question gets one, too."""
+    try:
+        question = decode_question(line)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        fact = f"this is not a question: {type(error).__name__}: {error}"
+        return encode_checks((Check("question", Verdict.UNKNOWN, fact, "unknown", "question-unreadable"),))
+    return encode_checks(ask(question, previewed))
+
+
+def _warm_up() -> None:
+    """Import what the first question needs."""
+    for name in WARM:
+        importlib.import_module(name)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C reaches the whole terminal group: end without a traceback
+    try:
+        main(sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:  # whoever asked is gone
+        sys.stderr.close()

@@ -1,0 +1,316 @@
+"""devtls up."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from devtls import report
+from devtls.cli.logs import last_lines
+from devtls.cli.output import say, say_json, style_of
+from devtls.errors import ConflictError, DevtlsError, NotRunningError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import TextIO
+
+    from devtls.apply import Applied
+    from devtls.model import Project
+    from devtls.plan import Item
+    from devtls.session import Setup
+    from devtls.system.channel import Client, Message
+    from devtls.system.paths import Paths
+    from devtls.system.root import RootCall
+
+STILL_STARTING = 124  # as timeout(1) says it
+PATIENCE_FOR_OTHERS = 600.0  # s; another `up` may be waiting for a person to type a password
+SETTLING = 30.0  # s beyond the app's own time to listen that a background start is waited for
+STARTED = time.monotonic()  # this module is imported when the command begins
+
+
+@click.command()
+@click.argument("domains", nargs=-1, metavar="[DOMAIN]...")
+@click.option("--app", metavar="CMD", help='The command that starts the app: --app "node app.js". No shell is used.')
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="The port the app is told (PORT). [default: 3000, else free]"
+)
+@click.option("--route", "routes", multiple=True, metavar="/PATH=TARGET", help="Send a path to a port or a command.")
+@click.option("--ws", "websocket_path", metavar="/PATH", help="Where the WebSocket is, when it is not found.")
+@click.option("--https-port", type=click.IntRange(1, 65535), help="Serve on another port than 443.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds to listen.")
+@click.option("-d", "--detach", is_flag=True, help="Go on in the background, once it is ready.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
+def up(  # noqa: PLR0913, PLR0917 - one parameter an option
+    domains: tuple[str, ...],
+    app: str | None,
+    port: int | None,
+    routes: tuple[str, ...],
+    websocket_path: str | None,
+    https_port: int | None,
+    timeout: float,
+    detach: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Serve DOMAIN over trusted HTTPS, through nginx, from the app that CMD starts.
+
+    The first run makes a certificate authority for this domain alone, has the browsers trust it and points the name at
+    this machine; the next ones find that done. Ctrl+C ends the app, and nginx with the last project.
+    """
+    from devtls.cli.ask import project_directory
+    from devtls.look import look
+    from devtls.plan import make_plan
+    from devtls.system.paths import find_paths
+
+    paths = find_paths(os.environ)
+    directory = project_directory()
+    project = _make_project(
+        domains,
+        paths,
+        app=app,
+        port=port,
+        routes=routes,
+        websocket_path=websocket_path,
+        https_port=https_port,
+        timeout=timeout,
+        directory=directory,
+    )
+    talk = Talk(sys.stderr if as_json else sys.stdout)
+    if dry_run:
+        plan = make_plan(project, look(project, paths, os.environ).found)
+        say(report.render_plan(plan, talk.style))
+        return
+    if not _is_first(paths, directory):
+        sys.exit(_attach(project, paths, talk, as_json=as_json))
+    setup = _prepare(project, paths, talk, as_json=as_json)
+    sys.exit(_run_detached(setup, talk, as_json=as_json) if detach else _run(setup))
+
+
+class Talk:
+    """Tells what happens, line by line (apply.Told)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.style = style_of(stream)
+
+    def done(self, item: Item, fact: str = "") -> None:
+        """A step was done just now, or was so already."""
+        say([report.render_item(item, "now", self.style, fact)], self.stream)
+
+    def asking(self, call: RootCall) -> None:
+        """Print the whole of what sudo is about to run; as root there is no door to go through, only a list."""
+        changes, script = call.text.split("\nwhere SCRIPT is:\n", 1)
+        changes, _newline, command = changes.rpartition("\n")
+        if os.geteuid() != 0:
+            say(["To be run as root, and nothing else:", f"  {command}", "where SCRIPT is:"], self.stream)
+            say([self.style.quiet(line) for line in script.splitlines()], self.stream)
+        say(["As root:", *(f"  {line}" for line in changes.splitlines())], self.stream)
+
+
+def _make_project(domains: tuple[str, ...], paths: Paths, **words: Any) -> Project:  # noqa: ANN401 - config.make_project checks them
+    from devtls.ca.store import find_authority, load_authorities
+    from devtls.config import make_project
+    from devtls.system.ports import find_free_port
+
+    authorities = load_authorities(paths)
+    return make_project(
+        domains,
+        environment=os.environ,
+        find_port=find_free_port,
+        is_vetted=lambda domain: find_authority(authorities, domain) is not None,
+        **words,
+    )
+
+
+def _is_first(paths: Paths, directory: Path) -> bool:
+    """Take the lock of the project, which guardian and supervisor then share: it is free when both are gone."""
+    from devtls.system.files import try_lock
+
+    return try_lock(paths.project(directory) / "lock") is not None
+
+
+def _prepare(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> Setup:
+    """Look, plan, and apply: afterwards everything is there that the project is served with."""
+    from devtls.apply import Application
+    from devtls.look import look
+    from devtls.nginx.templates import find_templates
+    from devtls.plan import make_plan
+    from devtls.session import Setup, begin_session
+
+    session = begin_session(paths, project.directory)
+    start_lock = _wait_for_lock(paths.gateway / "starting.lock", talk)
+    machine = look(project, paths, os.environ)
+    if machine.greeting:
+        os.close(start_lock)
+    plan = make_plan(project, machine.found)
+    is_interactive = sys.stdin.isatty() and sys.stderr.isatty()
+    applied = Application(project, machine, plan, paths, talk, is_interactive).run()
+    say(report.render_notices(applied.notices, talk.style), talk.stream)
+    screen = talk.stream.fileno()
+    return Setup(
+        project=project,
+        hosts=plan.hosts,
+        leaves=applied.leaves,
+        authorities=applied.authorities,
+        paths=paths,
+        nginx=machine.nginx,
+        templates=find_templates(os.environ),
+        environment=dict(os.environ),
+        sockets=applied.sockets,
+        https_port=applied.https_port,
+        start_lock=None if machine.greeting else start_lock,
+        session=session,
+        style=talk.style,
+        screen=screen,
+        document=sys.stdout.fileno() if as_json else None,
+        columns=os.get_terminal_size(screen).columns if os.isatty(screen) else None,
+        since=STARTED,
+        closing_words=_closing_words(project, applied),
+    )
+
+
+def _closing_words(project: Project, applied: Applied) -> tuple[str, ...]:
+    """What a person must know before they open the page."""
+    from devtls.checks.elsewhere import remote_hints
+    from devtls.trust.nss_places import find_running_browsers
+
+    words = []
+    if applied.browsers and (running := find_running_browsers(os.getuid())):
+        words.append(f"Restart {' and '.join(running)}: a running one does not notice a new certificate authority.")
+    roots = [authority.root for authority in applied.authorities]
+    return (*words, *remote_hints(os.environ, project.domains, roots, applied.https_port))
+
+
+def _wait_for_lock(path: Path, talk: Talk) -> int:
+    from devtls.system.files import try_lock
+
+    deadline = time.monotonic() + PATIENCE_FOR_OTHERS
+    is_told = False
+    while time.monotonic() < deadline:
+        lock = try_lock(path)
+        if lock is not None:
+            return lock
+        if not is_told and time.monotonic() - STARTED > 1:
+            say(["Another `devtls up` is starting the gateway; waiting for it."], talk.stream)
+            is_told = True
+        time.sleep(0.02)
+    raise ConflictError("another `devtls up` has been starting for ten minutes", "See what it asks for, or end it.")
+
+
+def _run(setup: Setup) -> int:
+    """Serve in the foreground, below a guardian; return the exit code."""
+    from devtls.nginx.gateway import keeper_pid
+    from devtls.session import Session
+    from devtls.supervise.guardian import guard
+    from devtls.supervise.service import SESSION_MARKER
+
+    status = guard(
+        lambda: Session(setup).run(),
+        marker=(SESSION_MARKER, setup.session),
+        excluding=lambda: keeper_pid(setup.paths),
+        close=[] if setup.start_lock is None else [setup.start_lock],
+    )
+    if status >= 0:
+        return status
+    say([f"devtls: the supervisor was killed (signal {-status}); what it ran has been ended"], sys.stderr)
+    return 128 - status
+
+
+def _run_detached(setup: Setup, talk: Talk, *, as_json: bool) -> int:
+    """Serve in the background, and wait for what it comes to."""
+    from devtls.supervise.guardian import detach
+
+    log = setup.folder / "up.log"
+    log.unlink(missing_ok=True)
+
+    def run(document: int) -> int:
+        style = report.Style()
+        return _run(replace(setup, document=document, screen=1, style=style, columns=None))
+
+    _pid, reader = detach(log, run)
+    if setup.start_lock is not None:
+        os.close(setup.start_lock)
+    status = _await_document(reader, setup.project.start_timeout + SETTLING)
+    if status is None:
+        say(["devtls: it is still starting; this shows how far it is:", "  devtls ps"], sys.stderr)
+        return STILL_STARTING
+    return _tell_status(status, talk, as_json=as_json)
+
+
+def _await_document(reader: int, patience: float) -> Message | None:
+    """Read one JSON line; None when it does not come in time.
+
+    Raises:
+        DevtlsError: everybody who could write it is gone.
+    """
+    deadline = time.monotonic() + patience
+    data = b""
+    while b"\n" not in data:
+        if not select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            return None
+        chunk = os.read(reader, 65536)
+        if not chunk:
+            raise DevtlsError("it ended before it was ready", "See its output:", "  devtls logs")
+        data += chunk
+    status: Message = json.loads(data)
+    return status
+
+
+def _attach(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> int:
+    """Another `up` of this project runs: wait for what it comes to.
+
+    Raises:
+        ConflictError: it was asked for something else.
+    """
+    from devtls.cli.ask import ask
+    from devtls.session import words_of
+
+    with _connect_to_first(paths) as client:
+        status = ask(client, {"do": "status"})
+        if status["asked"] != words_of(project):
+            raise ConflictError(
+                f"something else is up in this folder, pid {status['pid']}: {' '.join(status['urls'])}",
+                "Stop it first, or use another folder:",
+                "  devtls down",
+            )
+        say([f"  already  up, pid {status['pid']}"], talk.stream)
+        for service in status["services"]:
+            if service["state"] in {"exited", "failed", "blocked", "stopped"}:
+                ask(client, {"do": "restart", "service": service["name"]})
+        return _tell_status(ask(client, {"do": "wait"}), talk, as_json=as_json)
+
+
+def _connect_to_first(paths: Paths) -> Client:
+    """Connect to the session that has the lock, as soon as it listens."""
+    from devtls.cli.ask import connect
+
+    deadline = time.monotonic() + PATIENCE_FOR_OTHERS
+    while True:
+        try:
+            return connect(paths, timeout=PATIENCE_FOR_OTHERS)
+        except NotRunningError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _tell_status(status: Message, talk: Talk, *, as_json: bool) -> int:
+    """Say what `up` came to; return the exit code."""
+    if as_json:
+        say_json(status)
+    elif status["error"]:
+        logs = [service["log"] for service in status["services"]]
+        say([f"{talk.style.bad('devtls:')} {status['error']}"], sys.stderr)
+        say([line for log in logs for line in last_lines(log)], sys.stderr)
+    else:
+        say(report.render_checks([report.parse_check(facts) for facts in status["checks"]], talk.style), talk.stream)
+        say([f"{status['urls'][0]} is {status['state']}; it goes on in the background. Stop it with: devtls down"])
+    return int(status["exit_code"])

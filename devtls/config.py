@@ -1,0 +1,201 @@
+"""The words of `devtls up` -> Project: checked, complete, nothing looked up that could change meanwhile."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from typing import TYPE_CHECKING
+
+from devtls.errors import DevtlsError, UsageError
+from devtls.model import Endpoint, Project, Route, Service, parse_domain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+FIRST_PORT = 3000
+SHELL_WORDS = {"&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1"}
+ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+PREFIX = re.compile(r"/[A-Za-z0-9._~!&'()*+,=:@/-]*")  # RFC 3986 pchar, less what nginx or a reader would stumble on
+RESERVED = ("localhost", "test")  # RFC 6761: nobody's real names
+
+
+class CommandNotFoundError(DevtlsError):
+    """The program that a service should run is not there; shells say 127."""
+
+    exit_code = 127
+
+
+def make_project(  # noqa: PLR0913 - one parameter an option of `up`
+    domains: Sequence[str],
+    *,
+    app: str | None,
+    port: int | None,
+    routes: Sequence[str],
+    websocket_path: str | None,
+    https_port: int | None,
+    timeout: float,
+    directory: Path,
+    environment: Mapping[str, str],
+    find_port: Callable[[int], int],
+    is_vetted: Callable[[str], bool],
+) -> Project:
+    """Return the project that the words ask for.
+
+    Args:
+        domains: as typed.
+        app: the command, in the shell's word rules.
+        port: the port the app is told; None: 3000, else the next free one.
+        routes: "/prefix=PORT", "/prefix=HOST:PORT" or "/prefix=COMMAND".
+        websocket_path: where the WebSocket endpoint is.
+        https_port: instead of 443.
+        timeout: seconds that the app may take to listen.
+        directory: where it runs.
+        environment: where programs are looked up (PATH).
+        find_port: returns the first free port from its argument on.
+        is_vetted: whether a domain was accepted before; reading the public suffix list costs 45 ms.
+
+    Raises:
+        UsageError: the words are wrong.
+        CommandNotFoundError: a command is not there.
+    """
+    if not domains:
+        raise UsageError("no domain was named", "Name the domain to serve, such as:", "  devtls up love.cat --app …")
+    if not app:
+        raise UsageError(
+            "no app was named",
+            "Give the command that starts it:",
+            f'  devtls up {domains[0]} --app "{suggest_app(directory)}"',
+        )
+    names = tuple(dict.fromkeys(_parse_own_domain(text, is_vetted) for text in domains))
+    services = [_make_service("web", app, port or find_port(FIRST_PORT), directory, environment)]
+    made = [Route("/", "web")]
+    for text in routes:
+        prefix, target = _parse_route(text)
+        if any(route.prefix == prefix for route in made):
+            raise UsageError(f"the route {prefix} is given twice", "Give each path prefix once.")
+        if isinstance(target, str):
+            name = prefix.strip("/").replace("/", "-") or "root"
+            free = find_port(max(service.port for service in services) + 1)
+            services.append(_make_service(name, target, free, directory, environment))
+            target = name
+        made.append(Route(prefix, target))
+    if websocket_path is not None and not PREFIX.fullmatch(websocket_path.split("?")[0]):
+        raise UsageError(f"{websocket_path!r} is not a path", "Give the path of the WebSocket, such as --ws /chat")
+    return Project(
+        directory=directory,
+        domains=names,
+        services=tuple(services),
+        routes=tuple(made),
+        websocket_path=websocket_path,
+        https_port=https_port,
+        start_timeout=timeout,
+    )
+
+
+def suggest_app(directory: Path) -> str:
+    """Return a command that plausibly starts the project in a directory, for a hint."""
+    try:
+        scripts = json.loads((directory / "package.json").read_text("utf-8")).get("scripts", {})
+    except (OSError, ValueError, AttributeError):
+        scripts = {}
+    for name in ("dev", "start"):
+        if isinstance(scripts, dict) and name in scripts:
+            return f"npm run {name}"
+    for file, command in (
+        ("manage.py", "python manage.py runserver"),
+        ("app.js", "node app.js"),
+        ("server.js", "node server.js"),
+        ("app.py", "python app.py"),
+        ("bin/rails", "bin/rails server"),
+    ):
+        if (directory / file).is_file():
+            return command
+    return "node app.js"
+
+
+def _parse_own_domain(text: str, is_vetted: Callable[[str], bool]) -> str:
+    """A domain that may be one's own: a public suffix is everybody's."""
+    domain = parse_domain(text)
+    if any(domain == name or domain.endswith(f".{name}") for name in RESERVED):
+        if domain == "test":
+            raise UsageError("test is a whole top-level domain", "Take a name below it:", "  devtls up love.test …")
+        return domain
+    if "." not in domain:
+        raise UsageError(f"{domain} is a top-level domain", "Take a name below .test:", f"  devtls up {domain}.test …")
+    if not is_vetted(domain) and is_public_suffix(domain):
+        raise UsageError(
+            f"{domain} is a public suffix: a certificate authority for it could sign other people's sites",
+            "Take a name below it:",
+            f"  devtls up love.{domain} …",
+        )
+    return domain
+
+
+def is_public_suffix(domain: str) -> bool:
+    """Whether people register names directly below this one (publicsuffix.org, the list in publicsuffixlist)."""
+    from publicsuffixlist import PublicSuffixList
+
+    return bool(PublicSuffixList(accept_unknown=False).is_public(domain))
+
+
+def _make_service(name: str, text: str, port: int, directory: Path, environment: Mapping[str, str]) -> Service:
+    words = parse_command(text)
+    assigned = {}
+    while words and ASSIGNMENT.fullmatch(words[0]):
+        variable, _, value = words.pop(0).partition("=")
+        assigned[variable] = value
+    if not words:
+        raise UsageError(f"the command {text!r} is empty", "Give a program and its arguments: node app.js")
+    path = assigned.get("PATH", environment.get("PATH"))
+    program = words[0] if "/" in words[0] else shutil.which(words[0], path=path)
+    if program is None or shutil.which(directory / program) is None:
+        raise CommandNotFoundError(
+            f"there is no program {words[0]!r}",
+            "Install it, or correct the command; this finds it when it is there:",
+            f"  command -v {shlex.quote(words[0])}",
+        )
+    return Service(name, tuple(words), port, directory, assigned)
+
+
+def parse_command(text: str) -> list[str]:
+    """Split a command in the shell's word rules; no shell ever sees it.
+
+    Raises:
+        UsageError: a quote is open, or it needs a shell.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"the command {text!r} cannot be read: {error}", "Close the quotes.") from error
+    shell = next((word for word in words if word in SHELL_WORDS), None)
+    if shell:
+        raise UsageError(
+            f"the command {text!r} has {shell}, which only a shell understands, and none is used",
+            "Ask for one:",
+            f"  --app {shlex.quote(f'sh -c {shlex.quote(text)}')}",
+        )
+    return words
+
+
+def _parse_route(text: str) -> tuple[str, str | Endpoint]:
+    prefix, equals, target = text.partition("=")
+    if not equals or not target.strip() or not PREFIX.fullmatch(prefix):
+        raise UsageError(
+            f"{text!r} is not a route",
+            "Give a path and a port, an address or a command:",
+            "  --route /api=8080",
+            '  --route "/api=python api.py"',
+        )
+    prefix = prefix.rstrip("/") or "/"
+    if prefix == "/":
+        raise UsageError("the route / is the app's", "Give the app with --app, or another path.")
+    address = re.fullmatch(r"(?:(127\.\d+\.\d+\.\d+|localhost|\[::1\]):)?(\d{1,5})", target.strip())
+    if not address:
+        return prefix, target
+    host = {None: "127.0.0.1", "localhost": "127.0.0.1", "[::1]": "::1"}.get(address[1], address[1])
+    if not 0 < int(address[2]) < 65536:  # noqa: PLR2004 - the ports there are
+        raise UsageError(f"{address[2]} is not a port", "Ports are 1 to 65535.")
+    return prefix, Endpoint(host, int(address[2]))

@@ -1,0 +1,142 @@
+"""Look at the machine: what is there before anything is done."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devtls import hosts
+from devtls.ca.store import load_authorities, load_leaf
+from devtls.errors import ConflictError
+from devtls.model import Endpoint
+from devtls.nginx.binary import find_nginx
+from devtls.nginx.gateway import greet
+from devtls.plan import HTTP, HTTPS, Found, Port, PortState, StoreFound, hosts_of
+from devtls.system import ports
+from devtls.system.files import read_or_none
+from devtls.system.root import HOSTS, find_sudo
+from devtls.system.run import run
+from devtls.trust import Stores, find_stores
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+
+    from devtls.model import Project
+    from devtls.nginx.binary import Nginx
+    from devtls.nginx.gateway import Greeting
+    from devtls.system.paths import Paths
+
+HTTP_BESIDE = {443: 80, 8443: 8080}  # where http:// is redirected from, for an https port; others get none of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The values of `found`, and the things that they were read off.
+
+    Attributes:
+        sockets: duplicates of the running gateway's listening sockets, https first; empty when none runs.
+    """
+
+    found: Found
+    hosts_file: bytes
+    stores: Stores
+    nginx: Nginx
+    greeting: Greeting | None
+    sockets: Sequence[socket.socket]
+
+
+def look(project: Project, paths: Paths, environment: Mapping[str, str]) -> Machine:
+    """Return what is there.
+
+    Raises:
+        ConflictError: another project serves one of the domains.
+        DevtlsError: there is no usable nginx, or a key is readable by others.
+    """
+    served = hosts_of(project)
+    greeting, sockets = _greet(paths)
+    _refuse_served(project, served, greeting)
+    nginx = greeting.nginx if greeting else find_nginx(environment, paths.state / "nginx.json")
+    now = datetime.now(UTC)
+    ipv6 = ports.has_ipv6()
+    authorities = load_authorities(paths)
+    leaves = tuple(leaf for host in served if (leaf := load_leaf(paths, host, now)))
+    hosts_file = read_or_none(HOSTS) or b""
+    stores = find_stores(paths.home, environment, run)
+    can_be_root, why_not_root = _root()
+    https = project.https_port or HTTPS
+    found = Found(
+        can_be_root=can_be_root,
+        why_not_root=why_not_root,
+        ipv6=ipv6,
+        authorities=authorities,
+        leaves=leaves,
+        hosts_here=hosts_here(hosts_file, served),
+        hosts_foreign=tuple((line.number, line.text) for line in hosts.find_foreign(hosts_file, served, ipv6=ipv6)),
+        stores=tuple(
+            StoreFound(store.name, store.needs_root, frozenset(ca.id for ca in authorities if store.is_trusted(ca)))
+            for store in stores.found
+        ),
+        gateway=greeting.listen.https if greeting else None,
+        nginx=nginx.name,
+        https=Port(https, PortState.FREE) if greeting else _look_at_port(https),
+        http=Port(HTTP, PortState.FREE) if greeting else _look_at_port(HTTP_BESIDE.get(https, HTTP)),
+    )
+    return Machine(found, hosts_file, stores, nginx, greeting, sockets)
+
+
+def hosts_here(hosts_file: bytes, served: Sequence[str]) -> frozenset[str]:
+    """The names that the hosts file gives to this machine: in our block, or by the user's own hand."""
+    ours = set(hosts.names_in_block(hosts_file))
+    for line in hosts_file.decode("utf-8", "replace").splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        if address == "127.0.0.1":
+            ours.update(name.lower() for name in names)
+    return frozenset(ours & set(served))
+
+
+def _greet(paths: Paths) -> tuple[Greeting | None, Sequence[socket.socket]]:
+    met = greet(paths)
+    if met is None:
+        return None, ()
+    greeting, sockets, client = met
+    client.close()
+    return greeting, sockets
+
+
+def _refuse_served(project: Project, served: Sequence[str], greeting: Greeting | None) -> None:
+    """Another project's domain is a conflict before anything is touched."""
+    for host in served:
+        owner = greeting.owner_of(host) if greeting else None
+        if owner and Path(owner.directory) != project.directory:
+            raise ConflictError(
+                f"{host} is served already, by the project in {owner.directory} (pid {owner.pid})",
+                "Stop it there, or take another domain:",
+                f"  cd {owner.directory} && devtls down",
+            )
+
+
+def _root() -> tuple[bool, str]:
+    if os.geteuid() == 0:
+        return True, ""
+    if not find_sudo():
+        return False, "there is no sudo on this machine"
+    return True, ""
+
+
+def _look_at_port(number: int) -> Port:
+    endpoint = Endpoint("127.0.0.1", number)
+    binding = ports.bind([endpoint])
+    for listener in binding.sockets:
+        listener.close()
+    if not binding.refused:
+        return Port(number, PortState.FREE)
+    owner = ports.find_owner(endpoint)  # without the right to bind, a port that is taken is refused the same way
+    if owner:
+        return Port(number, PortState.TAKEN, str(owner), owner.cure(number)[-1].strip())
+    if binding.refused[0].reason is ports.Reason.DENIED:
+        return Port(number, PortState.NEEDS_ROOT)
+    return Port(number, PortState.TAKEN, "somebody who cannot be seen", f"sudo ss -ltnp 'sport = :{number}'")

@@ -1,0 +1,1 @@
+"""The gateway: the nginx in front of every project of this user."""

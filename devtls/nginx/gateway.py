@@ -1,0 +1,137 @@
+"""The way to the gateway keeper: find it, start it, greet it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devtls.errors import DevtlsError, NotRunningError
+from devtls.model import Endpoint
+from devtls.nginx.binary import Nginx
+from devtls.nginx.render import Listen
+from devtls.system import processes
+from devtls.system.channel import Client
+from devtls.system.files import read_or_none
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from devtls.system.channel import Message
+    from devtls.system.paths import Paths
+
+
+PROTOCOL = 1  # of the words that keeper and projects exchange; see devtls.nginx.keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A project that the gateway serves."""
+
+    directory: str
+    domains: tuple[str, ...]
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a keeper says of itself."""
+
+    pid: int
+    version: str
+    nginx: Nginx
+    listen: Listen
+    neighbours: tuple[Neighbour, ...]
+
+    def owner_of(self, domain: str) -> Neighbour | None:
+        """The project that serves a domain."""
+        return next((neighbour for neighbour in self.neighbours if domain in neighbour.domains), None)
+
+
+def control_socket(paths: Paths) -> Path:
+    """Where the keeper of this user listens."""
+    return paths.socket(paths.gateway, "gateway.sock")
+
+
+def keeper_pid(paths: Paths) -> tuple[int, ...]:
+    """The pid of the running keeper, if one runs: it is nobody's child, and outlives any one project."""
+    text = (read_or_none(paths.gateway / "lock") or b"").decode("ascii", "replace").strip()
+    is_keeper = text.isdecimal() and "devtls.nginx.keeper" in processes.describe(int(text))
+    return (int(text),) if is_keeper else ()
+
+
+def parse_greeting(message: Message) -> Greeting:
+    """Return a keeper's hello.
+
+    Raises:
+        DevtlsError: it speaks another protocol.
+    """
+    if message.get("hello") != "devtls-gateway" or message.get("protocol") != PROTOCOL:
+        raise DevtlsError(
+            f"the running gateway is of devtls {message.get('version', 'unknown')} and speaks another protocol",
+            "Stop the projects it serves (devtls ps --all), then run the same command again.",
+        )
+    nginx = message["nginx"]
+    return Greeting(
+        pid=message["pid"],
+        version=message["version"],
+        nginx=Nginx(nginx["path"], tuple(nginx["version"]), frozenset(nginx["features"])),
+        listen=Listen(*(tuple(Endpoint(*pair) for pair in message[kind]) for kind in ("https", "http"))),
+        neighbours=tuple(Neighbour(s["directory"], tuple(s["domains"]), s["pid"]) for s in message["sites"]),
+    )
+
+
+def greet(paths: Paths) -> tuple[Greeting, list[socket.socket], Client] | None:
+    """Connect to the running keeper: its hello, duplicates of its listening sockets (https first), the connection.
+
+    None when no keeper runs.
+    """
+    try:
+        client = Client.connect(control_socket(paths))
+        first = client.receive()
+    except (NotRunningError, TimeoutError):
+        return None
+    if first is None:
+        client.close()
+        return None
+    message, descriptors = first
+    return parse_greeting(message), [socket.socket(fileno=descriptor) for descriptor in descriptors], client
+
+
+def start(
+    paths: Paths, nginx: Nginx, templates: Path, sockets: Sequence[socket.socket], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a keeper on listening sockets; it is there when the returned process ends with 0, or 75: one was already.
+
+    Args:
+        paths: of the user.
+        nginx: the binary it will run.
+        templates: the folder of templates.
+        sockets: the ones of :443 first, then those of :80, told apart by the smaller port.
+        environment: of the user; the marker of a session is taken out of it.
+    """
+    ports = sorted({sock.getsockname()[1] for sock in sockets}, key=[s.getsockname()[1] for s in sockets].index)
+    kinds: dict[str, list[tuple[str, int, int]]] = {"https": [], "http": []}
+    for sock in sockets:
+        host, port = sock.getsockname()[:2]
+        kinds["https" if port == ports[0] else "http"].append((host, port, sock.fileno()))
+    setup = {
+        "folder": str(paths.gateway),
+        "control": str(control_socket(paths)),
+        "templates": str(templates),
+        "nginx": {"path": nginx.path, "version": nginx.version, "features": sorted(nginx.features)},
+        **kinds,
+    }
+    return subprocess.Popen(
+        # -P: a json.py in the folder where `devtls up` runs is not ours to import
+        [sys.executable, "-P", "-m", "devtls.nginx.keeper", json.dumps(setup)],
+        env={name: value for name, value in environment.items() if name != "DEVTLS_SESSION"},
+        pass_fds=[sock.fileno() for sock in sockets],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )

@@ -1,0 +1,184 @@
+"""Keep a site with the gateway for as long as this process lives, whatever becomes of the keeper."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+from devtls.errors import DevtlsError, NotRunningError
+from devtls.nginx import gateway
+from devtls.system.channel import Client, Link
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from devtls.nginx.binary import Nginx
+    from devtls.nginx.gateway import Greeting
+    from devtls.system.channel import Message
+    from devtls.system.loop import Loop
+    from devtls.system.paths import Paths
+
+LOOK_EVERY = 0.005  # s between looks whether the keeper that we started is there
+ATTEMPTS = 8  # to find or start a keeper; with the pauses below that is a second
+PAUSE = 0.125  # s between attempts
+
+
+class Owner(Protocol):
+    """Who a registration belongs to."""
+
+    def describe_site(self, greeting: Greeting) -> Message:
+        """The register message for this gateway: its sockets and nginx decide what the site looks like."""
+        ...
+
+    def site_is_live(self, greeting: Greeting) -> None:
+        """The gateway serves the site, as last described."""
+        ...
+
+    def site_is_refused(self, answer: Message) -> None:
+        """The gateway will not serve it: another project has the domain, or nginx refuses the text."""
+        ...
+
+    def gateway_is_gone(self, fact: str) -> None:
+        """No keeper answers, and none can be started."""
+        ...
+
+    def site_is_gone(self, *, is_last: bool) -> None:
+        """After a goodbye: the site is no longer served, and nginx has ended when it was the last."""
+        ...
+
+
+class Registration:
+    """A connection to the keeper; the site is served while it is open.
+
+    Args:
+        loop: who serves it.
+        owner: who is told.
+        paths, nginx, templates, environment: what a keeper is started with, when there is none.
+        sockets: duplicates of the listening sockets; a new keeper lives on them when the old one is killed.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a keeper needs
+        self,
+        loop: Loop,
+        owner: Owner,
+        *,
+        paths: Paths,
+        nginx: Nginx,
+        templates: Path,
+        environment: Mapping[str, str],
+        sockets: Sequence[socket.socket],
+    ) -> None:
+        self._loop = loop
+        self._owner = owner
+        self._paths = paths
+        self._nginx = nginx
+        self._templates = templates
+        self._environment = environment
+        self._sockets = list(sockets)
+        self._link: Link | None = None
+        self._attempts = 0
+        self._leaving = False
+        self._is_gone = False
+        self._awaiting = 0
+        self.greeting: Greeting | None = None
+
+    def open(self) -> None:
+        """Connect to the keeper, starting one if need be, and register."""
+        if self._leaving:
+            return
+        try:
+            client = Client.connect(gateway.control_socket(self._paths))
+        except NotRunningError:
+            self._start_keeper()
+            return
+        self._link = Link(self._loop, client.detach(), self._received, self._lost)
+
+    def update(self) -> None:
+        """Describe the site anew: a service was found elsewhere."""
+        if self._link and self.greeting:
+            self._awaiting += 1
+            self._link.send(self._owner.describe_site(self.greeting))
+
+    def goodbye(self) -> None:
+        """Have the site taken out; `site_is_gone` follows."""
+        self._leaving = True
+        if self._link:
+            self._link.send({"do": "goodbye"})
+        else:
+            self._leave(is_last=False)
+
+    def close(self) -> None:
+        """Let go of the listening sockets."""
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    def _start_keeper(self) -> None:
+        self._attempts += 1
+        if self._attempts > ATTEMPTS or not self._sockets:
+            self._owner.gateway_is_gone("the gateway does not start")
+            return
+        starting = gateway.start(self._paths, self._nginx, self._templates, self._sockets, self._environment)
+        self._loop.call_later(LOOK_EVERY, lambda: self._look(starting))
+
+    def _look(self, starting: subprocess.Popen[bytes]) -> None:
+        status = starting.poll()
+        if status is None:
+            self._loop.call_later(LOOK_EVERY, lambda: self._look(starting))
+            return
+        said = starting.stdout.read().decode("utf-8", "replace").strip() if starting.stdout else ""
+        if starting.stdout:
+            starting.stdout.close()
+        if status in {0, os.EX_TEMPFAIL}:  # 75: somebody else's keeper was first, or the last one is still ending
+            self._loop.call_later(0 if status == 0 else PAUSE, self.open)
+        else:
+            self._owner.gateway_is_gone(f"the gateway does not start: {said or f'exit status {status}'}")
+
+    def _received(self, message: Message, descriptors: list[int]) -> None:
+        if "hello" in message:
+            self._attempts = 0
+            self._keep([socket.socket(fileno=descriptor) for descriptor in descriptors])
+            try:
+                self.greeting = gateway.parse_greeting(message)
+            except DevtlsError as error:
+                self._owner.gateway_is_gone(str(error))
+                return
+            self.update()
+            return
+        match message.get("is"):
+            case "registered":
+                self._awaiting -= 1
+                if self.greeting and not self._awaiting:
+                    self._owner.site_is_live(self.greeting)
+            case "refused":
+                self._awaiting -= 1
+                self._owner.site_is_refused(message)
+            case "bye":
+                self._leave(is_last=bool(message.get("last")))
+
+    def _keep(self, sockets: list[socket.socket]) -> None:
+        """Hold the sockets that the keeper serves on, instead of those we came with."""
+        if sockets:
+            self.close()
+            self._sockets = sockets
+
+    def _lost(self) -> None:
+        self._link = None
+        self._awaiting = 0
+        if self._leaving:
+            self._leave(is_last=False)
+        else:
+            self._loop.call_later(PAUSE / 10, self.open)
+
+    def _leave(self, *, is_last: bool) -> None:
+        """Tell the owner, once: a bye and a hang-up mean the same."""
+        if self._is_gone:
+            return
+        self._is_gone = True
+        self._owner.site_is_gone(is_last=is_last)
+        if self._link:
+            self._link.close()

@@ -1,0 +1,146 @@
+"""nginx configuration as text: values in, text out, for the binary that will read it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devtls.errors import DevtlsError
+from devtls.nginx.templates import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from devtls.model import Endpoint, Leaf
+
+HTTPS = 443
+UNSPEAKABLE = re.compile(r"[$\x00-\x1f\x7f]")  # nginx has no way to write a literal $ in a path
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """The sockets that the gateway holds; listen lines must match them exactly, or nginx binds anew and fails."""
+
+    https: tuple[Endpoint, ...]
+    http: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What one project asks the gateway to serve.
+
+    Attributes:
+        key: unique among projects, letters and digits; its upstreams are called by it.
+        leaves: one host each.
+        routes: (path prefix, upstream) pairs.
+        upstreams: (name, endpoint) pairs: the family the service was found on.
+        log_socket: the datagram socket that gets a line of JSON for each WebSocket handshake.
+    """
+
+    key: str
+    leaves: tuple[Leaf, ...]
+    routes: tuple[tuple[str, str], ...]
+    upstreams: tuple[tuple[str, Endpoint], ...]
+    log_socket: Path
+
+
+def authority_of(host: str, port: int) -> str:
+    """The host of an https URL, with its port only where it must be said."""
+    return host if port == HTTPS else f"{host}:{port}"
+
+
+def quote(text: str) -> str:
+    """Return text as one quoted nginx parameter.
+
+    Raises:
+        DevtlsError: nginx cannot say it.
+    """
+    if UNSPEAKABLE.search(text):
+        raise DevtlsError(
+            f"nginx cannot read the path {text!r}: it has a $ or a control character",
+            "Keep devtls elsewhere:",
+            "  export XDG_DATA_HOME=/some/plain/path XDG_STATE_HOME=/some/plain/path",
+        )
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def render_gateway(
+    listen: Listen, features: Collection[str], templates: Path, *, user: str = "", spare: Leaf | None = None
+) -> str:
+    """Return the gateway's main configuration.
+
+    Args:
+        listen: the sockets it is handed.
+        features: of the binary, as binary.PROBES names them.
+        templates: the folder of templates.
+        user: the user that workers run as when the master is root.
+        spare: a certificate for unknown names, needed by nginx before 1.19.4, which cannot refuse a handshake.
+    """
+    refusal = "    ssl_reject_handshake on;"
+    if "reject_handshake" not in features and spare:
+        refusal = (
+            f"    ssl_certificate {quote(str(spare.fullchain))};\n    ssl_certificate_key {quote(str(spare.key))};"
+        )
+    default_https = _server(
+        _listen_lines(listen.https, features, tls=True, default=True), f"{refusal}\n    return 444;"
+    )
+    default_http = _server(_listen_lines(listen.http, features, tls=False, default=True), "    return 421;")
+    servers = [default_https] + ([default_http] if listen.http else [])
+    text = "\n".join(servers)
+    return fill(templates, "gateway.conf", user=f"user {user};\n" if user else "", default_servers=text)
+
+
+def render_site(site: Site, listen: Listen, features: Collection[str], templates: Path) -> str:
+    """Return the server blocks of one project."""
+    locations = "".join(
+        fill(templates, "location.conf", match=match, upstream=_upstream_name(site, upstream))
+        for prefix, upstream in site.routes
+        for match in _matches(prefix)
+    )
+    log = quote(f"syslog:server=unix:{site.log_socket},nohostname,tag=devtls")
+    parts = [_render_upstream(_upstream_name(site, name), endpoint) for name, endpoint in site.upstreams]
+    for leaf in site.leaves:
+        parts.append(
+            fill(
+                templates,
+                "site.conf",
+                listen=_listen_lines(listen.https, features, tls=True),
+                host=leaf.host,
+                certificate=quote(str(leaf.fullchain)),
+                key=quote(str(leaf.key)),
+                log=log,
+                locations=locations.rstrip("\n"),
+            )
+        )
+        if listen.http:
+            authority = authority_of(leaf.host, listen.https[0].port)
+            lines = _listen_lines(listen.http, features, tls=False)
+            parts.append(fill(templates, "redirect.conf", listen=lines, host=leaf.host, authority=authority))
+    return "\n".join(parts)
+
+
+def _matches(prefix: str) -> tuple[str, ...]:
+    """The locations of a prefix: /api is /api and all below it, but not /apis; and never a 301 to /api/."""
+    return ("/",) if prefix == "/" else (f"= {prefix.rstrip('/')}", f"{prefix.rstrip('/')}/")
+
+
+def _upstream_name(site: Site, name: str) -> str:
+    return f"devtls_{site.key}_{re.sub(r'[^a-z0-9]', '_', name.lower())}"
+
+
+def _render_upstream(name: str, endpoint: Endpoint) -> str:
+    # max_fails=0: nginx must not shun an app for 10 s after a restart; 4 s is below Node's own 5 s of keep-alive.
+    return f"upstream {name} {{\n    server {endpoint} max_fails=0;\n    keepalive 16;\n    keepalive_timeout 4s;\n}}"
+
+
+def _server(listen: str, body: str) -> str:
+    return f"    server {{\n{listen}\n    {body}\n    }}"
+
+
+def _listen_lines(endpoints: Sequence[Endpoint], features: Collection[str], *, tls: bool, default: bool = False) -> str:
+    words = (" default_server" if default else "") + (" ssl" if tls else "")
+    h2 = tls and "http2" in features
+    lines = [f"    listen {endpoint}{words}{' http2' if tls and not h2 else ''};" for endpoint in endpoints]
+    return "\n".join([*lines, *(["    http2 on;"] if h2 else [])])

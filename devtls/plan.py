@@ -1,0 +1,341 @@
+"""What has to be done so that a project is served: (Project, Found) -> Plan. Pure; nothing is touched here."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devtls.errors import ConflictError
+from devtls.model import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from devtls.model import Authority, Leaf, Project
+
+HTTPS, HTTP = 443, 80
+HTTPS_WITHOUT_ROOT, HTTP_WITHOUT_ROOT = 8443, 8080
+LOCAL_NAMES = ("localhost", "test")  # share one authority; every other domain has its own
+
+
+class PortState(enum.Enum):
+    """Whether a port can be had."""
+
+    FREE = enum.auto()
+    NEEDS_ROOT = enum.auto()
+    TAKEN = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of this machine; `owner` says who has it when it is taken, `cure` how to end that."""
+
+    number: int
+    state: PortState
+    owner: str = ""
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFound:
+    """A place that browsers or programs take trusted roots from.
+
+    Attributes:
+        name: of the store, unique: "Debian's store", "Chromium (~/.pki/nssdb)".
+        needs_root: whether changing it does.
+        trusted: ids of the authorities it trusts already.
+    """
+
+    name: str
+    needs_root: bool
+    trusted: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The machine as it was before anything was done.
+
+    Attributes:
+        can_be_root: whether root can be had: we are, or sudo is there.
+        why_not_root: the fact, when it cannot.
+        ipv6: whether ::1 can be bound.
+        authorities: of this user.
+        leaves: usable certificates by host.
+        hosts_here: names that the hosts file sends to this machine already.
+        hosts_foreign: (line number, line) that give one of our names to somebody else.
+        stores: where roots are to be trusted.
+        gateway: the sockets of the running gateway, https first; None when none runs.
+        nginx: as people say it: "nginx 1.22.1".
+        https, http: the ports, when no gateway runs.
+    """
+
+    can_be_root: bool
+    why_not_root: str
+    ipv6: bool
+    authorities: tuple[Authority, ...]
+    leaves: tuple[Leaf, ...]
+    hosts_here: frozenset[str]
+    hosts_foreign: tuple[tuple[int, str], ...]
+    stores: tuple[StoreFound, ...]
+    gateway: tuple[Endpoint, ...] | None
+    nginx: str
+    https: Port
+    http: Port
+
+
+@dataclass(frozen=True, slots=True)
+class Already:
+    """Something that is as it should be."""
+
+    subject: str
+    fact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAuthority:
+    """Make a certificate authority that can sign for these names and all below them, and for nothing else."""
+
+    subtrees: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueLeaf:
+    """Issue the certificate of one host."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditHosts:
+    """Point names at this machine in the hosts file."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRoots:
+    """Have a store trust the roots for these subtrees."""
+
+    store: str
+    needs_root: bool
+    subtrees: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BindPorts:
+    """Listen on these endpoints, https first."""
+
+    https: tuple[Endpoint, ...]
+    http: tuple[Endpoint, ...]
+    needs_root: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartGateway:
+    """Start the keeper, and nginx with the first site."""
+
+    nginx: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSite:
+    """Register the domains with the gateway."""
+
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunService:
+    """Start a service and supervise it."""
+
+    name: str
+    argv: tuple[str, ...]
+    port: int
+
+
+Step = CreateAuthority | IssueLeaf | EditHosts | TrustRoots | BindPorts | StartGateway | ServeSite | RunService
+Item = Already | Step
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is so already and what is to be done, in order; and what cannot be done here, with its cure.
+
+    Attributes:
+        items: in the order in which they are told and done.
+        notices: (fact, cure lines) pairs.
+        hosts: every host that gets a certificate and is served.
+    """
+
+    items: tuple[Item, ...]
+    notices: tuple[tuple[str, tuple[str, ...]], ...]
+    hosts: tuple[str, ...]
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether any step does."""
+        return any(_needs_root(item) for item in self.items)
+
+
+def hosts_of(project: Project) -> tuple[str, ...]:
+    """Every host that is served: each domain, and DOMAIN.localhost, which browsers resolve with no hosts line."""
+    wanted = [*project.domains, *(_localhost_name(domain) for domain in project.domains)]
+    return tuple(dict.fromkeys(wanted))
+
+
+def _localhost_name(domain: str) -> str:
+    return domain if domain == "localhost" or domain.endswith(".localhost") else f"{domain}.localhost"
+
+
+def subtrees_of(project: Project) -> tuple[tuple[str, ...], ...]:
+    """The authorities that a project needs: the local one, and one a custom domain, unless another covers it."""
+    custom = [
+        domain
+        for domain in sorted(project.domains, key=lambda domain: domain.count("."))
+        if not any(domain == name or domain.endswith(f".{name}") for name in LOCAL_NAMES)
+    ]
+    apart = [domain for domain in custom if not any(domain.endswith(f".{other}") for other in custom)]
+    return (LOCAL_NAMES, *((domain,) for domain in apart))
+
+
+def make_plan(project: Project, found: Found) -> Plan:
+    """Return what has to be done, in order.
+
+    Raises:
+        ConflictError: the port asked for is somebody else's.
+    """
+    hosts = hosts_of(project)
+    notices = list(_notices(project, found))
+    items = (
+        *_authorities(project, found),
+        *_leaves(hosts, found),
+        *_hosts(hosts, found),
+        *_trust(project, found),
+        *_gateway(project, found, notices),
+        ServeSite(hosts),
+        *(RunService(service.name, service.argv, service.port) for service in project.services),
+    )
+    return Plan(items, tuple(notices), hosts)
+
+
+def _needs_root(item: Item) -> bool:
+    return isinstance(item, EditHosts) or (isinstance(item, TrustRoots | BindPorts) and item.needs_root)
+
+
+def _authority_for(subtrees: tuple[str, ...], found: Found) -> Authority | None:
+    return next((ca for ca in found.authorities if all(ca.covers(name) for name in subtrees)), None)
+
+
+def _authorities(project: Project, found: Found) -> Iterator[Item]:
+    for subtrees in subtrees_of(project):
+        authority = _authority_for(subtrees, found)
+        if authority:
+            yield Already(f"CA for {' and '.join(subtrees)}", f"valid until {authority.not_after:%Y-%m-%d}")
+        else:
+            yield CreateAuthority(subtrees)
+
+
+def _leaves(hosts: tuple[str, ...], found: Found) -> Iterator[Item]:
+    usable = {leaf.host: leaf for leaf in found.leaves}
+    for host in hosts:
+        if host in usable:
+            yield Already(f"certificate {host}", f"valid until {usable[host].not_after:%Y-%m-%d}")
+        else:
+            yield IssueLeaf(host)
+
+
+def _hosts(hosts: tuple[str, ...], found: Found) -> Iterator[Item]:
+    missing = tuple(host for host in hosts if host not in found.hosts_here)
+    if not missing:
+        yield Already("/etc/hosts", ", ".join(hosts))
+    elif found.can_be_root:
+        yield EditHosts(missing)
+
+
+def _trust(project: Project, found: Found) -> Iterator[Item]:
+    wanted = subtrees_of(project)
+    for store in found.stores:
+        missing = tuple(subtrees for subtrees in wanted if not _is_trusted(subtrees, store, found))
+        if not missing:
+            yield Already(f"trust: {store.name}")
+        elif found.can_be_root or not store.needs_root:
+            yield TrustRoots(store.name, store.needs_root, missing)
+
+
+def _is_trusted(subtrees: tuple[str, ...], store: StoreFound, found: Found) -> bool:
+    authority = _authority_for(subtrees, found)
+    return authority is not None and authority.id in store.trusted
+
+
+def _gateway(project: Project, found: Found, notices: list[tuple[str, tuple[str, ...]]]) -> Iterator[Item]:
+    if found.gateway:
+        port = found.gateway[0].port
+        if project.https_port not in {None, port}:
+            raise ConflictError(
+                f"the gateway of your running projects listens on {port}, not on {project.https_port}",
+                "Leave --https-port out, or stop the other projects first (devtls ps --all).",
+            )
+        yield Already("gateway", f"{found.nginx} on {port}")
+        return
+    yield from _ports(project, found, notices)
+    yield StartGateway(found.nginx)
+
+
+def _ports(project: Project, found: Found, notices: list[tuple[str, tuple[str, ...]]]) -> Iterator[Item]:
+    https, http, root = found.https.number, found.http.number, False
+    if found.https.state is PortState.TAKEN:
+        raise ConflictError(
+            f"port {https} is taken by {found.https.owner}",
+            "End it, or take another port:",
+            *([f"  {found.https.cure}"] if found.https.cure else []),
+            f"  devtls up {' '.join(project.domains)} --https-port {HTTPS_WITHOUT_ROOT} …",
+        )
+    if found.https.state is PortState.NEEDS_ROOT and not found.can_be_root:
+        notices.append(
+            (
+                f"port {https} needs root, and {found.why_not_root}: serving on {HTTPS_WITHOUT_ROOT}",
+                (
+                    "This gives every user of this machine the ports from 80 up, until it restarts:",
+                    "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80",
+                ),
+            )
+        )
+        https, http = HTTPS_WITHOUT_ROOT, HTTP_WITHOUT_ROOT
+    elif found.https.state is PortState.NEEDS_ROOT:
+        root = True
+    if found.http.state is PortState.TAKEN and http == found.http.number:
+        notices.append(
+            (
+                f"port {http} is taken by {found.http.owner}: http:// is not redirected, https:// works",
+                (f"  {found.http.cure}",) if found.http.cure else (),
+            )
+        )
+        yield BindPorts(_both(https, found), (), root)
+        return
+    yield BindPorts(_both(https, found), _both(http, found), root)
+
+
+def _both(port: int, found: Found) -> tuple[Endpoint, ...]:
+    return (Endpoint("127.0.0.1", port), *([Endpoint("::1", port)] if found.ipv6 else []))
+
+
+def _notices(project: Project, found: Found) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for number, line in found.hosts_foreign:
+        yield (
+            f"/etc/hosts line {number} gives one of these names to somebody else; it is left as it is: {line.strip()}",
+            ("Remove it yourself if it is out of date:", f"  sudo sed -i {number}d /etc/hosts"),
+        )
+    missing = [host for host in hosts_of(project) if host not in found.hosts_here]
+    if missing and not found.can_be_root:
+        local = [_localhost_name(domain) for domain in project.domains]
+        yield (
+            f"/etc/hosts cannot be changed, {found.why_not_root}: browsers reach https://{local[0]}",
+            ("Have root add this line:", f"  127.0.0.1 {' '.join(missing)}"),
+        )
+    untold = [store.name for store in found.stores if store.needs_root and not found.can_be_root]
+    if untold and not all(_is_trusted(s, store, found) for store in found.stores for s in subtrees_of(project)):
+        yield (
+            f"{', '.join(untold)} cannot be changed, {found.why_not_root}: curl and others refuse the certificate",
+            (),
+        )

@@ -1,0 +1,213 @@
+"""What is told to people: values -> lines. Pure; `cli` and the session print what this returns."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, assert_never
+
+from devtls.model import Check, Verdict
+from devtls.plan import (
+    Already,
+    BindPorts,
+    CreateAuthority,
+    EditHosts,
+    IssueLeaf,
+    RunService,
+    ServeSite,
+    StartGateway,
+    TrustRoots,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from devtls.errors import DevtlsError
+    from devtls.plan import Item, Plan
+
+SUBJECT_WIDTH = 34  # characters; a longer subject pushes its fact to the right
+PLAIN = str.maketrans({"✓": "+", "✗": "x", "·": "-", "…": "...", "→": "->"})  # for terminals that are not UTF-8
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How lines look where they are printed."""
+
+    colours: bool = False
+    utf8: bool = True
+
+    def paint(self, text: str, colour: int) -> str:
+        """Text in an SGR colour, where colours are wanted."""
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.colours else text
+
+    def spell(self, text: str) -> str:
+        """Text in the characters that the terminal has."""
+        return text if self.utf8 else text.translate(PLAIN).encode("ascii", "backslashreplace").decode()
+
+    def good(self, text: str) -> str:
+        """Green."""
+        return self.paint(text, 32)
+
+    def bad(self, text: str) -> str:
+        """Red."""
+        return self.paint(text, 31)
+
+    def odd(self, text: str) -> str:
+        """Yellow."""
+        return self.paint(text, 33)
+
+    def quiet(self, text: str) -> str:
+        """Grey."""
+        return self.paint(text, 90)
+
+
+def style_for(environment: Mapping[str, str], *, is_terminal: bool, encoding: str | None) -> Style:
+    """Return the style of an output: NO_COLOR, then FORCE_COLOR, then whether it is a terminal."""
+    colours = is_terminal and environment.get("TERM") != "dumb"
+    if environment.get("FORCE_COLOR"):
+        colours = True
+    if environment.get("NO_COLOR"):
+        colours = False
+    return Style(colours, (encoding or "utf-8").lower().replace("-", "") == "utf8")
+
+
+def render_plan(plan: Plan, style: Style) -> list[str]:
+    """What is so already and what would be done; for --dry-run."""
+    return [*(render_item(item, "would", style) for item in plan.items), *render_notices(plan.notices, style)]
+
+
+def render_item(item: Item, word: str, style: Style, fact: str = "") -> str:
+    """One line of a plan, or of what became of it: "already", "now" or "would"."""
+    subject, told = describe_item(item)
+    if isinstance(item, Already):
+        return _line("already", subject, told, style)
+    return _line(word, subject, fact or told, style)
+
+
+def render_done(subject: str, fact: str, style: Style) -> str:
+    """One line about something that was done just now."""
+    return _line("now", subject, fact, style)
+
+
+def _line(word: str, subject: str, fact: str, style: Style) -> str:
+    shown = style.quiet(word.ljust(7)) if word == "already" else style.good(word.ljust(7))
+    return f"  {shown}  {subject.ljust(SUBJECT_WIDTH)}  {style.quiet(fact)}".rstrip()
+
+
+def describe_item(item: Item) -> tuple[str, str]:  # noqa: PLR0911 - one line for each kind of item
+    """The subject of a step, and the fact about it."""
+    match item:
+        case Already(subject, fact):
+            return subject, fact
+        case CreateAuthority(subtrees):
+            return f"CA for {' and '.join(subtrees)}", "can sign these names and those below them, no other"
+        case IssueLeaf(host):
+            return f"certificate {host}", ""
+        case EditHosts(names):
+            return "/etc/hosts", ", ".join(names)
+        case TrustRoots(store, needs_root, _subtrees):
+            return f"trust: {store}", "as root" if needs_root else ""
+        case BindPorts(https, http, needs_root):
+            ports = " and ".join(str(endpoints[0].port) for endpoints in (https, http) if endpoints)
+            return f"port {ports}", "bound through sudo, held by you" if needs_root else "on this machine only"
+        case StartGateway(nginx):
+            return "gateway", nginx
+        case ServeSite(hosts):
+            return "serve", ", ".join(hosts)
+        case RunService(name, argv, port):
+            return f"{name}: {shlex.join(argv)}", f"PORT={port}"
+        case _:
+            assert_never(item)
+
+
+def render_notices(notices: Iterable[tuple[str, tuple[str, ...]]], style: Style) -> list[str]:
+    """Facts that the user should know and can change, with how."""
+    lines = []
+    for fact, cure in notices:
+        lines += [f"{style.odd('!')} {fact}", *(f"    {line}" for line in cure)]
+    return lines
+
+
+def render_error(error: DevtlsError, style: Style) -> list[str]:
+    """The fact, what to do, the exact command, each on its own line."""
+    first, *rest = str(error).splitlines() or [""]
+    return [f"{style.bad('devtls:')} {first}", *(f"  {line}" for line in rest), *(f"  {line}" for line in error.cure)]
+
+
+def render_check(check: Check, width: int, style: Style) -> list[str]:
+    """One line a check; the cure and the evidence below it when it is not green."""
+    mark = {
+        Verdict.PASSED: style.good("✓"),
+        Verdict.FAILED: style.bad("✗"),
+        Verdict.UNKNOWN: style.odd("?"),
+    }[check.verdict]
+    lines = [f"{mark} {check.subject.ljust(width)}  {check.fact}"]
+    if check.verdict is not Verdict.PASSED:
+        lines += [f"    {style.quiet(line)}" for line in check.evidence]
+        lines += [f"    {line}" for line in check.cure]
+    return lines
+
+
+def render_checks(checks: Sequence[Check], style: Style) -> list[str]:
+    """All checks of a project, their facts in one column."""
+    width = max((len(check.subject) for check in checks), default=0)
+    return [line for check in checks for line in render_check(check, width, style)]
+
+
+def render_seconds(seconds: float) -> str:
+    """A duration as people say it: "0.4 s", "2 min", "3 h"."""
+    if seconds < 60:  # noqa: PLR2004 - seconds in a minute
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 60 else f"{minutes / 60:.0f} h"  # noqa: PLR2004 - minutes in an hour
+
+
+def check_facts(check: Check) -> dict[str, Any]:
+    """A check for JSON."""
+    return {
+        "subject": check.subject,
+        "verdict": str(check.verdict),
+        "fact": check.fact,
+        "layer": check.layer,
+        "code": check.code,
+        "cure": list(check.cure),
+        "evidence": list(check.evidence),
+    }
+
+
+def parse_check(facts: Mapping[str, Any]) -> Check:
+    """The check in its facts."""
+    texts = {name: tuple(facts[name]) for name in ("cure", "evidence")}
+    return Check(
+        facts["subject"], Verdict(facts["verdict"]), facts["fact"], layer=facts["layer"], code=facts["code"], **texts
+    )
+
+
+def render_status(statuses: Sequence[Mapping[str, Any]], style: Style) -> list[str]:
+    """The table of `ps`: one row a service, the checks of each project below it."""
+    header = ("SERVICE", "STATE", "URL", "PORT", "PID", "UPTIME", "RESTARTS")
+    lines: list[str] = []
+    for status in statuses:
+        rows = [header, *(_service_row(service, status) for service in status["services"])]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+        lines.append(style.quiet(f"{status['directory']}  {status['state']}, pid {status['pid']}"))
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
+        lines += render_checks([parse_check(facts) for facts in status["checks"]], style)
+    return lines
+
+
+def _service_row(service: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[str, ...]:
+    uptime = render_seconds(service["uptime"]) if service["uptime"] is not None else "-"
+    url = status["urls"][0] if service["name"] == status["services"][0]["name"] else "-"
+    cells = (
+        service["name"],
+        service["state"],
+        url,
+        service["port"],
+        service["pid"] or "-",
+        uptime,
+        service["restarts"],
+    )
+    return tuple(map(str, cells))

@@ -1,0 +1,268 @@
+"""The door to root: a closed list of operations, rendered to one call that is shown before it runs.
+
+No code that a user can write runs as root: sudo starts /bin/sh with the text of `root_script`, and everything it writes
+comes on its standard input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shlex
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from devtls.system.root_script import DONE, SCRIPT, STARTED, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from devtls.model import Endpoint
+    from devtls.system.run import Completed, Runner
+
+HOSTS = Path("/etc/hosts")
+# Absolute, so that no program of the user's PATH asks for the password; the last is NixOS.
+SUDO_PLACES = ("/usr/bin/sudo", "/bin/sudo", "/usr/local/bin/sudo", "/run/wrappers/bin/sudo")
+PATIENCE = 600.0  # seconds; a person looks for a password, sudo gives up after five minutes itself
+
+
+@dataclass(frozen=True, slots=True)
+class EditHosts:
+    """Replace the hosts file, if it still is what we read; only lines marked as ours may differ."""
+
+    old: bytes
+    new: bytes
+    path: Path = HOSTS
+
+
+@dataclass(frozen=True, slots=True)
+class InstallRoot:
+    """Add a name-constrained root (PEM) to the store of Debian's ca-certificates."""
+
+    name: str
+    pem: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRoot:
+    """Take a root of ours out of that store, and out of Java's copy of it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Bind endpoints as the user and pass the sockets to who listens on this Unix socket; at most one in a call."""
+
+    endpoints: tuple[Endpoint, ...]
+    socket: Path
+
+
+Operation = EditHosts | InstallRoot | RemoveRoot | Bind
+
+
+@dataclass(frozen=True, slots=True)
+class RootCall:
+    """What root is asked to run.
+
+    Attributes:
+        argv: without sudo.
+        stdin: everything that will be written.
+        text: what is printed to the user before: each change, then the whole command.
+    """
+
+    argv: tuple[str, ...]
+    stdin: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootDone:
+    """All of it was done; `done` has a line for each change, such as "hosts"."""
+
+    done: tuple[str, ...]
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootRefused:
+    """Nothing was run as root, and why."""
+
+    reason: str
+    cure: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostsChanged:
+    """Nothing was done: the hosts file is not what we read. Read it again, and ask once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootFailed:
+    """It stopped: what was done before that, what was not possible, and what it said."""
+
+    done: tuple[str, ...]
+    fact: str
+    cure: tuple[str, ...]
+    said: str
+
+
+RootResult = RootDone | RootRefused | HostsChanged | RootFailed
+
+FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
+    Status.REFUSED: (
+        "root refused an edit that is not devtls' to make",
+        ("This is a bug in devtls: please report it.",),
+    ),
+    Status.IMMUTABLE: (
+        "/etc/hosts is immutable (chattr +i or +a)",
+        ("Somebody locked it on purpose. To allow edits:", "  sudo chattr -i -a /etc/hosts"),
+    ),
+    Status.READ_ONLY: (
+        "/etc/hosts is on a read-only file system",
+        ("Add the name where this system's configuration is made, or use the .localhost address.",),
+    ),
+    Status.NOT_WRITTEN: (
+        "/etc/hosts could not be written; it is as it was",
+        ("Make room on its disk or set its permissions, then run the same command again.",),
+    ),
+    Status.LINK: (
+        "/etc/hosts is a link to a file that others than root can change, so root will not write it",
+        ("Add the lines to that file yourself.",),
+    ),
+    Status.NO_STORE: ("there is no update-ca-certificates", ("Install it:", "  sudo apt install ca-certificates")),
+    Status.STORE_FAILED: (
+        "the system store could not be changed; it is as it was",
+        ("See what it says:", "  sudo update-ca-certificates --fresh"),
+    ),
+    Status.NO_SETPRIV: ("there is no /usr/bin/setpriv", ("Install it:", "  sudo apt install util-linux")),
+}
+
+
+def render_call(
+    operations: Sequence[Operation], *, uid: int, gid: int, python: str = sys.executable, has_groups: bool | None = None
+) -> RootCall:
+    """Return the one call that does all of them, in the order: hosts, store, ports.
+
+    Args:
+        operations: what to do; a call without any is a bug.
+        uid: who the ports are bound as.
+        gid: the same user's group.
+        python: an interpreter that this user can run; it is never run as root.
+        has_groups: whether the user is in the user database; None looks.
+    """
+    words: list[str] = []
+    stdin: list[bytes] = []
+    for operation in sorted(operations, key=_turn):
+        match operation:
+            case EditHosts(old, new, path):
+                if path != HOSTS:
+                    raise ValueError(f"root edits {HOSTS} only, not {path}")
+                words += ["hosts", hashlib.sha256(old).hexdigest(), str(len(new))]
+                stdin.append(new)
+            case InstallRoot(name, pem):
+                words += ["install", name, str(len(pem))]
+                stdin.append(pem)
+            case RemoveRoot(name):
+                words += ["remove", name]
+            case Bind(endpoints, socket):
+                groups = "--init-groups" if (_is_known(uid) if has_groups is None else has_groups) else "--clear-groups"
+                binder = [python, "-I", os.fspath(Path(__file__).with_name("binder.py")), os.fspath(socket)]
+                words += ["bind", str(uid), str(gid), groups, *binder, *map(str, endpoints)]
+            case _:
+                assert_never(operation)
+    argv = ("/bin/sh", "-c", SCRIPT, "devtls", *words)
+    return RootCall(argv, b"".join(stdin), _render_text(operations, argv, as_root=uid == 0))
+
+
+def call_root(call: RootCall, *, interactive: bool, run: Runner, uid: int, sudo: str | None) -> RootResult:
+    """Run a call as root: directly, by `sudo -n`, or by a sudo that asks for the password on the terminal.
+
+    Args:
+        call: what `render_call` made, already shown to the user.
+        interactive: a person is at the terminal; sudo asks there, since standard input is the call's.
+        run: how programs are run.
+        uid: who we are; 0 needs no sudo.
+        sudo: where it is (`find_sudo`), or None.
+    """
+    if uid == 0:
+        return _parse_result(run(call.argv, stdin=call.stdin, check=False, timeout=PATIENCE))
+    if not sudo:
+        return RootRefused("there is no sudo on this machine", ("Install sudo, or go without.",))
+    ended = run([sudo, "-n", "--", *call.argv], stdin=call.stdin, check=False, timeout=PATIENCE)
+    if _has_started(ended):
+        return _parse_result(ended)
+    if not interactive:
+        return RootRefused("sudo needs a password, and there is no terminal to ask on", ("Run this in a terminal.",))
+    ended = run([sudo, "--", *call.argv], stdin=call.stdin, check=False, timeout=PATIENCE)
+    if _has_started(ended):
+        return _parse_result(ended)
+    return RootRefused(f"sudo refused: {_last_line(ended.said)}", ("Ask who administers this machine, or go without.",))
+
+
+def find_sudo() -> str | None:
+    """Return sudo's path, or None; never from PATH, which a user's program may have prepared."""
+    return next((each for each in SUDO_PLACES if os.access(each, os.X_OK)), None)
+
+
+def _parse_result(ended: Completed) -> RootResult:
+    lines = ended.stdout.decode("utf-8", "replace").splitlines()
+    done = tuple(line.removeprefix(DONE) for line in lines if line.startswith(DONE))
+    if ended.status == 0:
+        return RootDone(done, ended.said)
+    if ended.status == Status.CHANGED_MEANWHILE:
+        return HostsChanged()
+    fact, cure = FACTS.get(ended.status, (f"what root ran ended with exit status {ended.status}", ()))
+    said = "\n".join(line for line in ended.said.splitlines() if not line.startswith((STARTED, DONE)))
+    return RootFailed(done, fact, cure, said)
+
+
+def _has_started(ended: Completed) -> bool:
+    """Whether the script ran at all: sudo's own refusals have the exit status 1, as many things do."""
+    return STARTED.encode() in ended.stdout.splitlines()
+
+
+def _turn(operation: Operation) -> int:
+    return (EditHosts, InstallRoot, RemoveRoot, Bind).index(type(operation))
+
+
+def _is_known(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _render_text(operations: Sequence[Operation], argv: Sequence[str], *, as_root: bool) -> str:
+    changes = [line for operation in sorted(operations, key=_turn) for line in _render_change(operation)]
+    words = shlex.join(argv[3:])
+    command = f"{'' if as_root else 'sudo '}/bin/sh -c SCRIPT {words}"
+    script = [f"  {line}".rstrip() for line in SCRIPT.strip().splitlines()]
+    return "\n".join([*changes, command, "where SCRIPT is:", *script])
+
+
+def _render_change(operation: Operation) -> list[str]:
+    match operation:
+        case EditHosts(old, new, path):
+            before, after = (Counter(data.decode("utf-8", "replace").splitlines()) for data in (old, new))
+            gone, come = (before - after).elements(), (after - before).elements()
+            return [f"edit {path}:", *(f"  - {line}" for line in gone), *(f"  + {line}" for line in come)]
+        case InstallRoot(name):
+            return [f"trust {name}: /usr/local/share/ca-certificates/{name}.crt, update-ca-certificates"]
+        case RemoveRoot(name):
+            return [
+                f"stop trusting {name}: /usr/local/share/ca-certificates/{name}.crt, update-ca-certificates --fresh"
+            ]
+        case Bind(endpoints):
+            return [f"bind {', '.join(map(str, endpoints))}, as you"]
+        case _:
+            assert_never(operation)
+
+
+def _last_line(said: str) -> str:
+    return said.strip().rpartition("\n")[2] or "it said nothing"

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from devtls import hosts
+from devtls.model import Endpoint
+from devtls.system import root
+from devtls.system.root_script import SCRIPT, Status
+from devtls.system.run import Completed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+EDIT = root.EditHosts(b"127.0.0.1 localhost\n", b"127.0.0.1 localhost\n# devtls: begin\n# devtls: end\n")
+STARTED = b"devtls: started\n"
+
+
+class FakeRunner:
+    """Answers from a list, and keeps what was asked."""
+
+    def __init__(self, *answers: tuple[int, bytes]) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[tuple[str, ...], bytes]] = []
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        check: bool = True,
+    ) -> Completed:
+        assert not check
+        assert environment is None
+        assert timeout > 60
+        self.asked.append((tuple(argv), stdin))
+        status, stdout = self.answers.pop(0)
+        return Completed(tuple(argv), status, stdout, stdout.decode())
+
+
+def call(*operations: root.Operation, uid: int = 1000) -> root.RootCall:
+    return root.render_call(operations or (EDIT,), uid=uid, gid=1000, python="/opt/py thon", has_groups=True)
+
+
+def words_of(rendered: root.RootCall) -> tuple[str, ...]:
+    return rendered.argv[4:]
+
+
+def test_one_static_script_is_run_and_contents_come_on_standard_input() -> None:
+    rendered = call(root.RemoveRoot("devtls-0000000a"), root.InstallRoot("devtls-0000000b", b"PEM\n"), EDIT)
+    assert rendered.argv[:4] == ("/bin/sh", "-c", SCRIPT, "devtls")
+    digest = hashlib.sha256(EDIT.old).hexdigest()
+    assert words_of(rendered) == (
+        *("hosts", digest, str(len(EDIT.new))),
+        *("install", "devtls-0000000b", "4"),
+        *("remove", "devtls-0000000a"),
+    )
+    assert rendered.stdin == EDIT.new + b"PEM\n"
+
+
+def test_the_ports_come_last_and_are_bound_as_the_user() -> None:
+    endpoints = (Endpoint("127.0.0.1", 443), Endpoint("::1", 443))
+    words = words_of(call(root.Bind(endpoints, Path("/run/it's ünusual/s")), EDIT))
+    assert words[3:7] == ("bind", "1000", "1000", "--init-groups")
+    assert words[7:9] == ("/opt/py thon", "-I")
+    assert Path(words[9]).name == "binder.py"
+    assert words[10:] == ("/run/it's ünusual/s", "127.0.0.1:443", "[::1]:443")
+
+
+def test_everything_that_will_run_is_in_the_text() -> None:
+    rendered = call(root.EditHosts(b"a\n", b"a\n127.0.0.1 love.cat # devtls\n"))
+    assert rendered.text.startswith(
+        "edit /etc/hosts:\n  + 127.0.0.1 love.cat # devtls\nsudo /bin/sh -c SCRIPT devtls hosts "
+    )
+    assert all(line in rendered.text for line in SCRIPT.splitlines())
+
+
+def test_the_script_is_the_same_for_every_shell_that_is_called_sh() -> None:
+    subprocess.run(["/bin/sh", "-n", "-c", SCRIPT], check=True)
+    subprocess.run(["bash", "--posix", "-n", "-c", SCRIPT], check=True)
+
+
+def test_another_file_than_the_hosts_file_is_not_edited() -> None:
+    with pytest.raises(ValueError, match="root edits /etc/hosts only"):
+        call(root.EditHosts(b"", b"", Path("/etc/passwd")))
+
+
+def test_root_itself_needs_no_sudo() -> None:
+    runner = FakeRunner((0, STARTED + b"devtls: done hosts\n"))
+    result = root.call_root(call(uid=0), interactive=False, run=runner, uid=0, sudo=None)
+    assert result == root.RootDone(("hosts",), "devtls: started\ndevtls: done hosts\n")
+    assert runner.asked[0][0][0] == "/bin/sh"
+
+
+def test_sudo_is_asked_without_a_prompt_first() -> None:
+    runner = FakeRunner((0, STARTED))
+    root.call_root(call(), interactive=True, run=runner, uid=1000, sudo="/usr/bin/sudo")
+    assert [argv[:3] for argv, _stdin in runner.asked] == [("/usr/bin/sudo", "-n", "--")]
+    assert runner.asked[0][1] == EDIT.new
+
+
+def test_at_a_terminal_sudo_may_ask_for_the_password() -> None:
+    runner = FakeRunner((1, b""), (0, STARTED + b"devtls: done hosts\n"))
+    result = root.call_root(call(), interactive=True, run=runner, uid=1000, sudo="/usr/bin/sudo")
+    assert isinstance(result, root.RootDone)
+    assert [argv[:2] for argv, _stdin in runner.asked][1] == ("/usr/bin/sudo", "--")
+
+
+@pytest.mark.parametrize(
+    ("sudo", "interactive", "reason"),
+    [
+        (None, True, "there is no sudo on this machine"),
+        ("/usr/bin/sudo", False, "sudo needs a password, and there is no terminal to ask on"),
+        ("/usr/bin/sudo", True, "sudo refused: it said nothing"),
+    ],
+)
+def test_a_refusal_is_a_value_with_its_reason(sudo: str | None, interactive: bool, reason: str) -> None:
+    runner = FakeRunner((1, b""), (1, b""))
+    result = root.call_root(call(), interactive=interactive, run=runner, uid=1000, sudo=sudo)
+    assert isinstance(result, root.RootRefused)
+    assert (result.reason, bool(result.cure)) == (reason, True)
+
+
+def test_a_hosts_file_that_changed_meanwhile_is_its_own_answer() -> None:
+    runner = FakeRunner((Status.CHANGED_MEANWHILE, STARTED))
+    assert root.call_root(call(), interactive=False, run=runner, uid=0, sudo=None) == root.HostsChanged()
+
+
+def test_a_failure_tells_what_was_done_before_and_what_to_do() -> None:
+    runner = FakeRunner((Status.STORE_FAILED, STARTED + b"devtls: done hosts\nno room\n"))
+    result = root.call_root(call(), interactive=False, run=runner, uid=0, sudo=None)
+    assert isinstance(result, root.RootFailed)
+    assert (result.done, result.said) == (("hosts",), "no room")
+    assert result.cure[-1].startswith("  sudo ")
+
+
+def test_every_way_the_script_fails_has_a_fact() -> None:
+    assert {*root.FACTS, Status.CHANGED_MEANWHILE} == set(Status)
+    assert all(f"fail {status} " in SCRIPT for status in Status)
+
+
+def test_the_script_knows_the_marks_of_the_hosts_block() -> None:
+    rendered = hosts.render(b"x", ["love.cat"], ipv6=True).split(b"\n")[1:-1]
+    pattern = SCRIPT.split("-x -E '")[1].split("'")[0]
+    for line in [*rendered, hosts.BEGIN]:
+        grep = subprocess.run(["grep", "-x", "-E", pattern], input=line, check=False, capture_output=True)
+        assert grep.returncode == 0, line
