@@ -5,14 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, assert_never
+
+from msgspec.structs import replace
 
 from devtls import hosts
 from devtls.ca.store import create_authority, find_authority, issue, load_authorities, load_leaf
 from devtls.errors import ConflictError, DevtlsError
-from devtls.plan import Already, BindPorts, CreateAuthority, EditHosts, IssueLeaf, TrustRoots, make_plan
+from devtls.plan import (
+    Already,
+    BindPorts,
+    CreateAuthority,
+    EditHosts,
+    IssueLeaf,
+    RunService,
+    TrustRoots,
+    make_plan,
+    without_hosts,
+)
 from devtls.system import binder, channel, ports, root
 from devtls.system.files import make_private_directory, read_or_none
 from devtls.system.run import in_child, run
@@ -30,7 +42,7 @@ if TYPE_CHECKING:
     from devtls.system.root import Operation
     from devtls.trust import Store
 
-MOST_CALLS = 4  # as root: one, and again when the hosts file changed meanwhile or an operation was impossible
+MOST_CALLS = 3  # as root: one, and again when the hosts file changed between our look and root's
 
 
 @dataclass(slots=True)
@@ -99,6 +111,9 @@ class Application:
         self._tell(EditHosts, TrustRoots)
         self._bind()
         self._tell(BindPorts)
+        for item in self.plan.items:
+            if isinstance(item, RunService):
+                self.told.done(item)
         self.applied.notices += self.plan.notices
         return self.applied
 
@@ -165,7 +180,8 @@ class Application:
             self.told.asking(call)
             uid, sudo = os.geteuid(), root.find_sudo()
             match root.call_root(call, interactive=self.is_interactive, run=run, uid=uid, sudo=sudo):
-                case root.RootDone():
+                case root.RootDone(_done, failed):
+                    self._go_without(operations, dict(failed))
                     self._take_sockets(operations, server)
                     return
                 case root.HostsChanged():
@@ -173,9 +189,9 @@ class Application:
                 case root.RootRefused(reason, cure):
                     self._go_without_root(reason, cure)
                     return
-                case root.RootFailed(done, fact, cure, said):
-                    self._go_without(operations, done)
-                    self.applied.notices.append((f"{fact}{f' ({said})' if said else ''}", cure))
+                case root.RootFailed(fact=fact, cure=cure):
+                    self._go_without_root(fact, cure)
+                    return
                 case other:
                     assert_never(other)
 
@@ -213,11 +229,15 @@ class Application:
         if cure:
             self.applied.notices.append((f"nothing was done as root: {reason}", cure))
 
-    def _go_without(self, operations: dict[Operation, Item], done: tuple[str, ...]) -> None:
-        """Leave out the first operation that is not done: it is the one that failed."""
-        failed = next((op for op in operations if _done_line(op) not in done), None)
-        if failed is not None:
-            self._impossible.append(operations[failed])
+    def _go_without(self, operations: dict[Operation, Item], failed: dict[str, int]) -> None:
+        """Some of it was not possible: what that is, is not told as done, but why not, and the rest goes on."""
+        for operation, item in operations.items():
+            status = failed.get(_done_line(operation))
+            if status is not None and item not in self._impossible:
+                self._impossible.append(item)
+                self.applied.notices.append(root.why_failed(status))
+                if isinstance(item, EditHosts):
+                    self.applied.notices.append(without_hosts(self.project, self.machine.found))
 
     def _confirm_stores(self) -> None:
         for item in self.plan.items:

@@ -70,20 +70,17 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
             f'  devtls up {domains[0]} --app "{suggest_app(directory)}"',
         )
     names = tuple(dict.fromkeys(_parse_own_domain(text, is_vetted) for text in domains))
-    services = [_make_service("web", app, port or find_port(FIRST_PORT), directory, environment)]
-    made = [Route("/", "web")]
-    for text in routes:
-        prefix, target = _parse_route(text)
-        if any(route.prefix == prefix for route in made):
-            raise UsageError(f"the route {prefix} is given twice", "Give each path prefix once.")
-        if isinstance(target, str):
-            name = prefix.strip("/").replace("/", "-") or "root"
-            free = find_port(max(service.port for service in services) + 1)
-            services.append(_make_service(name, target, free, directory, environment))
-            target = name
-        made.append(Route(prefix, target))
+    targets = _parse_routes(routes)
     if websocket_path is not None and not PREFIX.fullmatch(websocket_path.split("?")[0]):
         raise UsageError(f"{websocket_path!r} is not a path", "Give the path of the WebSocket, such as --ws /chat")
+    commands = {"web": app, **{_name_of(prefix): text for prefix, text in targets.items() if isinstance(text, str)}}
+    programs = {name: _parse_program(text, directory, environment) for name, text in commands.items()}
+    services: list[Service] = []
+    for name, (argv, assigned) in programs.items():  # ports are claimed last, when nothing can be wrong any more
+        number = find_port(services[-1].port + 1) if services else port or find_port(FIRST_PORT)
+        services.append(Service(name, argv, number, directory, assigned))
+    made = [Route("/", "web")]
+    made += [Route(prefix, _name_of(prefix) if isinstance(to, str) else to) for prefix, to in targets.items()]
     return Project(
         directory=directory,
         domains=names,
@@ -141,7 +138,15 @@ def is_public_suffix(domain: str) -> bool:
     return bool(PublicSuffixList(accept_unknown=False).is_public(domain))
 
 
-def _make_service(name: str, text: str, port: int, directory: Path, environment: Mapping[str, str]) -> Service:
+def _name_of(prefix: str) -> str:
+    """The service of a route: /api/v2 -> api-v2."""
+    return prefix.strip("/").replace("/", "-")
+
+
+def _parse_program(
+    text: str, directory: Path, environment: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The words of a command, and the variables that it sets in front of them."""
     words = parse_command(text)
     assigned = {}
     while words and ASSIGNMENT.fullmatch(words[0]):
@@ -157,7 +162,7 @@ def _make_service(name: str, text: str, port: int, directory: Path, environment:
             "Install it, or correct the command; this finds it when it is there:",
             f"  command -v {shlex.quote(words[0])}",
         )
-    return Service(name, tuple(words), port, directory, assigned)
+    return tuple(words), assigned
 
 
 def parse_command(text: str) -> list[str]:
@@ -178,6 +183,17 @@ def parse_command(text: str) -> list[str]:
             f"  --app {shlex.quote(f'sh -c {shlex.quote(text)}')}",
         )
     return words
+
+
+def _parse_routes(texts: Sequence[str]) -> dict[str, str | Endpoint]:
+    """The target of each path prefix, in the order given."""
+    targets: dict[str, str | Endpoint] = {}
+    for text in texts:
+        prefix, target = _parse_route(text)
+        if prefix in targets:
+            raise UsageError(f"the route {prefix} is given twice", "Give each path prefix once.")
+        targets[prefix] = target
+    return targets
 
 
 def _parse_route(text: str) -> tuple[str, str | Endpoint]:

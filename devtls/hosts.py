@@ -7,8 +7,9 @@ line without the mark is never taken away, and root can verify an edit without k
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,8 +22,7 @@ MARKED = re.compile(rb"(?:127\.0\.0\.1|::1) ([a-z0-9.-]+) # devtls")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignLine:
+class ForeignLine(Struct, frozen=True):
     """A line of the user's that gives one of our names another address.
 
     Attributes:
@@ -35,8 +35,7 @@ class ForeignLine:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
+class _Parsed(Struct, frozen=True):
     """What is around the block, whether we had added a newline before it, and the names in it."""
 
     before: bytes

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls import hosts
 from devtls.ca.store import load_authorities, load_leaf
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 HTTP_BESIDE = {443: 80, 8443: 8080}  # where http:// is redirected from, for an https port; others get none of their own
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """The values of `found`, and the things that they were read off.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from devtls.errors import UsageError
 
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 # RFC 1123 labels, with the underscore left out: Java refuses it in a certificate, browsers in a cookie domain.
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+HTTPS = 443
 LONGEST_NAME = 253  # RFC 1035 §2.3.4, less the length bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """An address and port that something listens on, as numbers: ("127.0.0.1", 3000) or ("::1", 3000)."""
 
     host: str
@@ -30,8 +31,7 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """A command that devtls runs, and the port it is told to listen on."""
 
     name: str
@@ -41,16 +41,14 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """A path prefix, sent to a service by name or to an endpoint that somebody else runs."""
 
     prefix: str
     target: str | Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """Everything one `devtls up` serves.
 
     Attributes:
@@ -69,8 +67,7 @@ class Project:
     start_timeout: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Struct, frozen=True):
     """A local certificate authority on disk: a constrained root, and the constrained issuer that signs.
 
     Attributes:
@@ -102,8 +99,7 @@ class Authority:
         return any(host == tree or host.endswith(f".{tree}") for tree in self.subtrees)
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(Struct, frozen=True):
     """A served certificate on disk.
 
     Attributes:
@@ -129,8 +125,7 @@ class Verdict(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One question asked of the running system, its answer, and the cure when it is red.
 
     Attributes:
@@ -149,6 +144,11 @@ class Check:
     code: str = ""
     cure: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+
+
+def authority_of(host: str, port: int) -> str:
+    """The host of an https URL, with its port only where it must be said."""
+    return host if port == HTTPS else f"{host}:{port}"
 
 
 def parse_domain(text: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from devtls.errors import ConflictError
-from devtls.model import Endpoint
+from devtls.model import Endpoint, authority_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,9 @@ HTTPS_WITHOUT_ROOT, HTTP_WITHOUT_ROOT = 8443, 8080
 LOCAL_NAMES = ("localhost", "test")  # share one authority; every other domain has its own
 
 
+Notice = tuple[str, tuple[str, ...]]  # a fact, and its cure lines
+
+
 class PortState(enum.Enum):
     """Whether a port can be had."""
 
@@ -27,8 +31,7 @@ class PortState(enum.Enum):
     TAKEN = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """A port of this machine; `owner` says who has it when it is taken, `cure` how to end that."""
 
     number: int
@@ -37,8 +40,7 @@ class Port:
     cure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreFound:
+class StoreFound(Struct, frozen=True):
     """A place that browsers or programs take trusted roots from.
 
     Attributes:
@@ -52,8 +54,7 @@ class StoreFound:
     trusted: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The machine as it was before anything was done.
 
     Attributes:
@@ -84,37 +85,32 @@ class Found:
     http: Port
 
 
-@dataclass(frozen=True, slots=True)
-class Already:
+class Already(Struct, frozen=True):
     """Something that is as it should be."""
 
     subject: str
     fact: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateAuthority:
+class CreateAuthority(Struct, frozen=True):
     """Make a certificate authority that can sign for these names and all below them, and for nothing else."""
 
     subtrees: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class IssueLeaf:
+class IssueLeaf(Struct, frozen=True):
     """Issue the certificate of one host."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class EditHosts:
+class EditHosts(Struct, frozen=True):
     """Point names at this machine in the hosts file."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TrustRoots:
+class TrustRoots(Struct, frozen=True):
     """Have a store trust the roots for these subtrees."""
 
     store: str
@@ -122,8 +118,7 @@ class TrustRoots:
     subtrees: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BindPorts:
+class BindPorts(Struct, frozen=True):
     """Listen on these endpoints, https first."""
 
     https: tuple[Endpoint, ...]
@@ -131,22 +126,19 @@ class BindPorts:
     needs_root: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StartGateway:
+class StartGateway(Struct, frozen=True):
     """Start the keeper, and nginx with the first site."""
 
     nginx: str
 
 
-@dataclass(frozen=True, slots=True)
-class ServeSite:
+class ServeSite(Struct, frozen=True):
     """Register the domains with the gateway."""
 
     hosts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RunService:
+class RunService(Struct, frozen=True):
     """Start a service and supervise it."""
 
     name: str
@@ -158,8 +150,7 @@ Step = CreateAuthority | IssueLeaf | EditHosts | TrustRoots | BindPorts | StartG
 Item = Already | Step
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What is so already and what is to be done, in order; and what cannot be done here, with its cure.
 
     Attributes:
@@ -169,7 +160,7 @@ class Plan:
     """
 
     items: tuple[Item, ...]
-    notices: tuple[tuple[str, tuple[str, ...]], ...]
+    notices: tuple[Notice, ...]
     hosts: tuple[str, ...]
 
     @property
@@ -268,7 +259,7 @@ def _is_trusted(subtrees: tuple[str, ...], store: StoreFound, found: Found) -> b
     return authority is not None and authority.id in store.trusted
 
 
-def _gateway(project: Project, found: Found, notices: list[tuple[str, tuple[str, ...]]]) -> Iterator[Item]:
+def _gateway(project: Project, found: Found, notices: list[Notice]) -> Iterator[Item]:
     if found.gateway:
         port = found.gateway[0].port
         if project.https_port not in {None, port}:
@@ -282,28 +273,17 @@ def _gateway(project: Project, found: Found, notices: list[tuple[str, tuple[str,
     yield StartGateway(found.nginx)
 
 
-def _ports(project: Project, found: Found, notices: list[tuple[str, tuple[str, ...]]]) -> Iterator[Item]:
-    https, http, root = found.https.number, found.http.number, False
+def _ports(project: Project, found: Found, notices: list[Notice]) -> Iterator[Item]:
     if found.https.state is PortState.TAKEN:
         raise ConflictError(
-            f"port {https} is taken by {found.https.owner}",
+            f"port {found.https.number} is taken by {found.https.owner}",
             "End it, or take another port:",
             *([f"  {found.https.cure}"] if found.https.cure else []),
             f"  devtls up {' '.join(project.domains)} --https-port {HTTPS_WITHOUT_ROOT} …",
         )
-    if found.https.state is PortState.NEEDS_ROOT and not found.can_be_root:
-        notices.append(
-            (
-                f"port {https} needs root, and {found.why_not_root}: serving on {HTTPS_WITHOUT_ROOT}",
-                (
-                    "This gives every user of this machine the ports from 80 up, until it restarts:",
-                    "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80",
-                ),
-            )
-        )
-        https, http = HTTPS_WITHOUT_ROOT, HTTP_WITHOUT_ROOT
-    elif found.https.state is PortState.NEEDS_ROOT:
-        root = True
+    https = served_port(found)
+    http = found.http.number if https == found.https.number else HTTP_WITHOUT_ROOT
+    root = found.https.state is PortState.NEEDS_ROOT and found.can_be_root
     if found.http.state is PortState.TAKEN and http == found.http.number:
         notices.append(
             (
@@ -320,22 +300,52 @@ def _both(port: int, found: Found) -> tuple[Endpoint, ...]:
     return (Endpoint("127.0.0.1", port), *([Endpoint("::1", port)] if found.ipv6 else []))
 
 
-def _notices(project: Project, found: Found) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _notices(project: Project, found: Found) -> Iterator[Notice]:
     for number, line in found.hosts_foreign:
         yield (
             f"/etc/hosts line {number} gives one of these names to somebody else; it is left as it is: {line.strip()}",
             ("Remove it yourself if it is out of date:", f"  sudo sed -i {number}d /etc/hosts"),
         )
+    if found.can_be_root:
+        return
+    yield from _without_root(project, found)
+
+
+def _without_root(project: Project, found: Found) -> Iterator[Notice]:
+    """What is missing because root cannot be had; why that is so is told once, with the first of them."""
+    port = served_port(found)
+    why = f"root cannot be had ({found.why_not_root})"
+    if any(host not in found.hosts_here for host in hosts_of(project)):
+        fact, cure = without_hosts(project, found)
+        yield f"{why}: {fact}", cure
+        why = "and"
+    for store in found.stores:
+        if store.needs_root and not all(_is_trusted(subtrees, store, found) for subtrees in subtrees_of(project)):
+            yield (f"{why}: the {store.name} is as it was, so curl, git and Python refuse the certificate", ())
+            why = "and"
+    if not found.gateway and found.https.state is PortState.NEEDS_ROOT:
+        yield (
+            f"{why}: port {found.https.number} needs root, so it is served on {port}",
+            (
+                "Have root give every user of this machine the ports from 80 up, until it restarts:",
+                "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80",
+            ),
+        )
+
+
+def without_hosts(project: Project, found: Found) -> Notice:
+    """What works when the hosts file is not ours to change, and what to have done."""
     missing = [host for host in hosts_of(project) if host not in found.hosts_here]
-    if missing and not found.can_be_root:
-        local = [_localhost_name(domain) for domain in project.domains]
-        yield (
-            f"/etc/hosts cannot be changed, {found.why_not_root}: browsers reach https://{local[0]}",
-            ("Have root add this line:", f"  127.0.0.1 {' '.join(missing)}"),
-        )
-    untold = [store.name for store in found.stores if store.needs_root and not found.can_be_root]
-    if untold and not all(_is_trusted(s, store, found) for store in found.stores for s in subtrees_of(project)):
-        yield (
-            f"{', '.join(untold)} cannot be changed, {found.why_not_root}: curl and others refuse the certificate",
-            (),
-        )
+    near = authority_of(_localhost_name(project.domains[0]), served_port(found))
+    return (
+        f"/etc/hosts is as it was; browsers reach https://{near}",
+        ("Have root add this line, for the names themselves:", f"  127.0.0.1 {' '.join(missing)}"),
+    )
+
+
+def served_port(found: Found) -> int:
+    """What is or will be served on: the port asked for, unless it needs a root that cannot be had."""
+    if found.gateway:
+        return found.gateway[0].port
+    needs_root = found.https.state is PortState.NEEDS_ROOT and not found.can_be_root
+    return HTTPS_WITHOUT_ROOT if needs_root else found.https.number

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
+
+from msgspec import Struct
 
 from devtls.model import Check, Verdict
 from devtls.plan import (
@@ -29,8 +30,7 @@ SUBJECT_WIDTH = 34  # characters; a longer subject pushes its fact to the right
 PLAIN = str.maketrans({"✓": "+", "✗": "x", "·": "-", "…": "...", "→": "->"})  # for terminals that are not UTF-8
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(Struct, frozen=True):
     """How lines look where they are printed."""
 
     colours: bool = False
@@ -84,9 +84,9 @@ def render_item(item: Item, word: str, style: Style, fact: str = "") -> str:
     return _line(word, subject, fact or told, style)
 
 
-def render_done(subject: str, fact: str, style: Style) -> str:
+def render_done(subject: str, fact: str, style: Style, word: str = "now") -> str:
     """One line about something that was done just now."""
-    return _line("now", subject, fact, style)
+    return _line(word, subject, fact, style)
 
 
 def _line(word: str, subject: str, fact: str, style: Style) -> str:
@@ -154,6 +154,11 @@ def render_checks(checks: Sequence[Check], style: Style) -> list[str]:
     return [line for check in checks for line in render_check(check, width, style)]
 
 
+def _printable(name: str) -> str:
+    """A folder's name without what a terminal would obey, or cannot show."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in name)
+
+
 def render_seconds(seconds: float) -> str:
     """A duration as people say it: "0.4 s", "2 min", "3 h"."""
     if seconds < 60:  # noqa: PLR2004 - seconds in a minute
@@ -190,7 +195,7 @@ def render_status(statuses: Sequence[Mapping[str, Any]], style: Style) -> list[s
     for status in statuses:
         rows = [header, *(_service_row(service, status) for service in status["services"])]
         widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-        lines.append(style.quiet(f"{status['directory']}  {status['state']}, pid {status['pid']}"))
+        lines.append(style.quiet(f"{_printable(status['directory'])}  {status['state']}, pid {status['pid']}"))
         lines += [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
         ]

@@ -7,10 +7,11 @@ well as in the root: Java 17 and 25 ignore the constraints of an anchor.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,7 @@ LONGEST_COMMON_NAME = 64  # RFC 5280, upper bound ub-common-name
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorityPem:
+class AuthorityPem(Struct, frozen=True):
     """A new authority: the root, and the issuer's key, certificate and root in one PEM so that they never mismatch."""
 
     id: str
@@ -40,8 +40,7 @@ class AuthorityPem:
     not_after: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class LeafPem:
+class LeafPem(Struct, frozen=True):
     """A new leaf: its chain without the root, and its key as PKCS#8."""
 
     fullchain: bytes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shlex
 import shutil
 import stat
@@ -37,7 +36,7 @@ def appearing(final: Path) -> Iterator[Path]:
     make_private_directory(final.parent)
     for leftover in final.parent.glob(f"{NEW}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    directory = final.with_name(f"{NEW}{secrets.token_hex(4)}")
+    directory = final.with_name(f"{NEW}{os.urandom(4).hex()}")
     directory.mkdir(mode=PRIVATE_DIRECTORY)
     try:
         yield directory

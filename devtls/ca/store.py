@@ -14,7 +14,6 @@ import base64
 import os
 import pwd
 import re
-import secrets
 import shutil
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -53,7 +52,7 @@ def find_broken(paths: Paths) -> tuple[Path, ...]:
 
 def set_aside(directory: Path, now: datetime) -> Path:
     """Rename a damaged authority to `<name>.broken-<time>` and return its new place; nothing is deleted."""
-    aside = directory.with_name(f"{directory.name}.broken-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}")
+    aside = directory.with_name(f"{directory.name}.broken-{now:%Y%m%dT%H%M%S}-{os.urandom(2).hex()}")
     directory.rename(aside)
     sync_directory(directory.parent)
     return aside
@@ -234,7 +233,7 @@ def _issuer_of(leaf: Leaf) -> str:
 def _make_live(place: Path, serial: str) -> None:
     live = place / "live"
     previous = os.fspath(live.readlink()) if live.is_symlink() else ""
-    link = place / f"{NEW}{secrets.token_hex(4)}"
+    link = place / f"{NEW}{os.urandom(4).hex()}"
     link.symlink_to(serial)
     link.replace(live)
     sync_directory(place)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from devtls.checks.question import (
+    Answer,
     Domain,
     Question,
-    decode_checks,
+    decode_answer,
     decode_question,
-    encode_checks,
+    encode_answer,
     encode_question,
 )
 
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
 
     from devtls.model import Check
 
-__all__ = ["Domain", "Question", "ask", "decode_checks", "decode_question", "encode_checks", "encode_question"]
+__all__ = [
+    "Answer",
+    "Domain",
+    "Question",
+    "ask",
+    "decode_answer",
+    "decode_question",
+    "encode_answer",
+    "encode_question",
+]
 
 
 def ask(question: Question, previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None) -> tuple[Check, ...]:

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from devtls.checks import ask, decode_question, encode_checks
+from devtls.checks import Answer, ask, decode_question, encode_answer
 from devtls.model import Check, Verdict
 
 if TYPE_CHECKING:
@@ -28,22 +28,22 @@ def main(questions: BinaryIO, answers: BinaryIO) -> None:
     answers.write(READY)
     answers.flush()
 
-    def tell(text: str) -> None:
-        answers.write(text.encode() + b"\n")
+    def tell(told: Answer) -> None:
+        answers.write(encode_answer(told) + b"\n")
         answers.flush()
 
     for line in questions:
-        tell(answer(line, lambda checks: tell(encode_checks(checks, is_final=False))))
+        tell(answer(line, lambda checks: tell(Answer(checks, final=False))))
 
 
-def answer(line: bytes, previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None) -> str:
+def answer(line: bytes, previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None) -> Answer:
     """Return the answer to one line; a line that is no question gets one, too."""
     try:
         question = decode_question(line)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         fact = f"this is not a question: {type(error).__name__}: {error}"
-        return encode_checks((Check("question", Verdict.UNKNOWN, fact, "unknown", "question-unreadable"),))
-    return encode_checks(ask(question, previewed))
+        return Answer((Check("question", Verdict.UNKNOWN, fact, "unknown", "question-unreadable"),))
+    return Answer(ask(question, previewed))
 
 
 def _warm_up() -> None:

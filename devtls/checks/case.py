@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +18,7 @@ UPGRADE = "proxy_set_header Upgrade $http_upgrade;"
 CONNECTION = 'proxy_set_header Connection "upgrade";'
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """All that was seen of one WebSocket endpoint.
 
     Attributes:
@@ -41,8 +41,7 @@ class Case:
     site: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """A cause: when it applies, and what is said.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +35,7 @@ LONE_PATH = re.compile(rf"{QUOTE}{PATH}{QUOTE}")
 HERE = {"localhost", "127.0.0.1", "[::1]", "0.0.0.0"}  # noqa: S104 - a name to compare with, nothing is bound
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A path that may be a WebSocket endpoint.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devtls.checks.question import HTTPS_PORT
+from devtls.model import HTTPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ TRUST = (
 
 
 def remote_hints(
-    environment: Mapping[str, str], domains: Sequence[str], roots: Sequence[Path], port: int = HTTPS_PORT
+    environment: Mapping[str, str], domains: Sequence[str], roots: Sequence[Path], port: int = HTTPS
 ) -> tuple[str, ...]:
     """Return the lines for the machine where the browser is; none when that is here.
 
@@ -105,5 +105,5 @@ def _trust(roots: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _open(domains: Sequence[str], near: int) -> tuple[str, ...]:
-    port = "" if near == HTTPS_PORT else f":{near}"
+    port = "" if near == HTTPS else f":{near}"
     return ("Then open there:", f"  https://{domains[0]}{port}")

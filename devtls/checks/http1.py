@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.checks.observation import SWITCHING, Fault, ProbeError, printable
 
@@ -22,8 +23,7 @@ BEGINNING = b"HTTP/1."
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) devtls-check"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The start of an answer; header names in lower case, values as Latin-1."""
 
     status: int

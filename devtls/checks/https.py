@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.checks import http1
 from devtls.checks.observation import Fault, Observation, ProbeError
@@ -22,8 +23,7 @@ REDIRECTS = range(300, 400)
 HOST_GATES = (b"Blocked request. This host", b"Invalid Host header", b"Invalid Host/Origin header")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """What was seen of a page: through nginx, and straight from the service when that did not go well."""
 
     url: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from devtls.errors import DevtlsError
 
@@ -13,8 +13,7 @@ LONGEST_ERROR = 8192  # bytes of a body that are searched for a first line
 LONGEST_QUOTE = 160  # characters of a body that are worth a line of evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """Why no HTTP answer came, in the words of a red check (see model.Check)."""
 
     layer: str
@@ -32,8 +31,7 @@ class ProbeError(DevtlsError):
         self.fault = fault
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """One request and what came of it; for a WebSocket also what happened in the moment after the handshake.
 
     Attributes:

@@ -42,6 +42,11 @@ class Preview:
         self._tell: Callable[[tuple[Check, ...]], None] | None = tell
         self._lock = threading.Lock()
 
+    def cancel(self) -> None:
+        """Something is not as it should be before any page is asked: nothing is told before the end."""
+        with self._lock:
+            self._tell = None
+
     def expect(self, domain: int, urls: tuple[str, ...]) -> None:
         """These endpoints of a domain are asked, and no others."""
         with self._lock:

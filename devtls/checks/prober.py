@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from devtls.checks.question import decode_checks, encode_question, is_final
+from devtls.checks.question import decode_answer, encode_question
 from devtls.model import Check, Verdict
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Prober:
         self._late = self._loop.call_later(PATIENCE, lambda: self._fail("the checks did not end in time"))
         if self._process and self._process.stdin:
             try:
-                self._process.stdin.write(encode_question(question).encode() + b"\n")
+                self._process.stdin.write(encode_question(question) + b"\n")
                 self._process.stdin.flush()
             except OSError:
                 self._fail("the checks could not be asked")
@@ -107,13 +107,13 @@ class Prober:
 
     def _take(self, line: bytes) -> None:
         try:
-            checks = decode_checks(line)
-        except (KeyError, TypeError, ValueError):
+            answer = decode_answer(line)
+        except ValueError:
             return  # the line that says it is ready
-        if is_final(line):
-            self._answer(checks)
+        if answer.final:
+            self._answer(answer.checks)
         elif self._previewed:
-            self._previewed(checks)
+            self._previewed(answer.checks)
 
     def _fail(self, fact: str) -> None:
         self.cool()

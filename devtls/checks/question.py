@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path  # noqa: TC003 - msgspec reads the annotations when it decodes
 
-from devtls.model import Check, Endpoint, Verdict
+import msgspec
+from msgspec import Struct
 
-HTTPS_PORT = 443
+from devtls.model import HTTPS, Check, Endpoint, authority_of
 
 
-@dataclass(frozen=True, slots=True)
-class Domain:
+class Domain(Struct, frozen=True):
     """A host name that is served: the one root that may vouch for it, and the serial that must be shown."""
 
     name: str
@@ -21,8 +18,7 @@ class Domain:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """Do these domains work for a browser?
 
     Attributes:
@@ -37,7 +33,7 @@ class Question:
     """
 
     domains: tuple[Domain, ...]
-    port: int = HTTPS_PORT
+    port: int = HTTPS
     service: Endpoint | None = None
     websocket_path: str | None = None
     seen_paths: tuple[str, ...] = ()
@@ -47,55 +43,39 @@ class Question:
 
     def authority(self, domain: Domain) -> str:
         """What a browser writes into `Host`: the port is left out when it is 443."""
-        return domain.name if self.port == HTTPS_PORT else f"{domain.name}:{self.port}"
+        return authority_of(domain.name, self.port)
 
 
-def encode_question(question: Question) -> str:
-    """One line of JSON."""
-    return json.dumps(asdict(question), default=str, separators=(",", ":"))
+class Answer(Struct, frozen=True):
+    """The checks of a question; those that are not final are green so far, and final ones follow."""
+
+    checks: tuple[Check, ...]
+    final: bool = True
+
+
+def encode_question(question: Question) -> bytes:
+    """One line of JSON, without its newline."""
+    return msgspec.json.encode(question, enc_hook=str)
 
 
 def decode_question(line: str | bytes) -> Question:
     """The other way round.
 
     Raises:
-        ValueError: it is not a question; so do KeyError and TypeError tell, for a part that is missing or odd.
+        ValueError: it is not a question.
     """
-    parts: dict[str, Any] = json.loads(line)
-    service, site = parts.get("service"), parts.get("site")
-    return Question(
-        domains=tuple(Domain(part["name"], Path(part["root"]), int(part["serial"])) for part in parts["domains"]),
-        port=int(parts.get("port", HTTPS_PORT)),
-        service=Endpoint(service["host"], int(service["port"])) if service else None,
-        websocket_path=parts.get("websocket_path"),
-        seen_paths=tuple(parts.get("seen_paths", ())),
-        site=Path(site) if site else None,
-        address=parts.get("address", "127.0.0.1"),
-        timeout=float(parts.get("timeout", 10.0)),
-    )
+    return msgspec.json.decode(line, type=Question, dec_hook=lambda kind, text: kind(text))
 
 
-def encode_checks(checks: tuple[Check, ...], *, is_final: bool = True) -> str:
-    """One line of JSON: {"checks": [...], "final": bool}; what is not final is green so far."""
-    return json.dumps({"checks": [asdict(check) for check in checks], "final": is_final}, separators=(",", ":"))
+def encode_answer(answer: Answer) -> bytes:
+    """One line of JSON, without its newline."""
+    return msgspec.json.encode(answer)
 
 
-def is_final(line: str | bytes) -> bool:
-    """Whether no other line follows for the same question."""
-    return bool(json.loads(line).get("final", True))
+def decode_answer(line: str | bytes) -> Answer:
+    """The other way round.
 
-
-def decode_checks(line: str | bytes) -> tuple[Check, ...]:
-    """The other way round; raises as `decode_question` does."""
-    return tuple(
-        Check(
-            subject=part["subject"],
-            verdict=Verdict(part["verdict"]),
-            fact=part["fact"],
-            layer=part["layer"],
-            code=part["code"],
-            cure=tuple(part["cure"]),
-            evidence=tuple(part["evidence"]),
-        )
-        for part in json.loads(line)["checks"]
-    )
+    Raises:
+        ValueError: it is not an answer.
+    """
+    return msgspec.json.decode(line, type=Answer)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 from devtls.checks.websocket import Handshake, probe
 from devtls.checks.wire import Deadline, Plain, Secure, Way
@@ -23,8 +24,7 @@ SECOND_LOOK = 3.0  # seconds for the questions that only explain a red answer
 GUESS_PATIENCE = 1.0  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """One domain of a question, and the two ways to its service; `preview` is told what is green at once."""
 
     question: Question

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\$\{\w+\}|[^\s{};])+""", re.DOTALL)
 LONGEST_PREFIX_WINS = {"", "^~"}
 
 
-@dataclass(frozen=True, slots=True)
-class Directive:
+class Directive(Struct, frozen=True):
     """A directive with its arguments, and its block when it has one."""
 
     name: str
@@ -18,8 +18,7 @@ class Directive:
     block: tuple[Directive, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(Struct, frozen=True):
     """What nginx does for one path.
 
     Attributes:

@@ -62,7 +62,7 @@ def _survey_domain(question: Question, number: int, preview: Preview) -> tuple[C
     scene = Scene(question, domain, Secure(endpoints, domain), direct, preview, number)
     wrong = () if name.verdict is Verdict.PASSED else (name,)
     if wrong:
-        preview.page(number, name)  # red: nothing is told before the end
+        preview.cancel()
     if question.websocket_path is not None:
         named = Candidate(clean_path(question.websocket_path), is_stated=True)
         preview.expect(number, (_url(scene, named),))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl  # noqa: TID253 - this module is imported inside functions, by the prober alone
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.checks.observation import Fault, ProbeError
 from devtls.checks.wire import SHORTEST_WAIT, Deadline, Secure, gateway_fault, open_tcp
@@ -19,8 +20,7 @@ NOT_YET_VALID, EXPIRED, NAME_NOT_PERMITTED, HOST_MISMATCH = 9, 10, 47, 62
 MOMENT = 3.0  # seconds for the second look at a certificate that was refused
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """A certificate as it was shown, by whoever showed it."""
 
     serial: int

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from devtls.checks import http1
 from devtls.checks.https import forwarded
@@ -27,8 +29,7 @@ MOST_ERROR_BODY = 8192  # bytes
 LARGEST_MESSAGE = 16 * 1024 * 1024  # bytes; browsers have no limit, we keep one for our own memory
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
+class Handshake(Struct, frozen=True):
     """What is asked for: the path, and who the asker says to be.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.checks.observation import Fault, ProbeError
 
@@ -17,15 +18,13 @@ CHUNK = 65536
 SHORTEST_WAIT = 0.001  # seconds; a socket timeout of 0 would mean: do not block
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(Struct, frozen=True):
     """Straight to a service, without TLS."""
 
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Secure:
+class Secure(Struct, frozen=True):
     """Through nginx with TLS, on the first of the endpoints that accepts, as a browser tries them."""
 
     endpoints: tuple[Endpoint, ...]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtls.errors import NotRunningError
-from devtls.session import control_path
+from devtls.session.setup import control_path
 from devtls.system.channel import Client
 from devtls.system.paths import find_paths
 

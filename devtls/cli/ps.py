@@ -32,7 +32,7 @@ def ps(everything: bool, as_json: bool) -> None:
 
     paths = find_paths(os.environ)
     if everything:
-        statuses = _all_statuses(paths)
+        statuses = all_statuses(paths)
         if not statuses and not as_json:
             raise NotRunningError("nothing is up", "Start a project in its folder:", "  devtls up DOMAIN --app CMD")
     else:
@@ -45,7 +45,8 @@ def ps(everything: bool, as_json: bool) -> None:
     sys.exit(3 if not statuses else 0 if all(status["state"] == READY for status in statuses) else 1)
 
 
-def _all_statuses(paths: Paths) -> list[Message]:
+def all_statuses(paths: Paths) -> list[Message]:
+    """The status documents of every project of this user that is up."""
     from devtls.cli.ask import ask
     from devtls.system.channel import Client
 

@@ -7,27 +7,26 @@ import os
 import select
 import sys
 import time
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from devtls import report
 from devtls.cli.logs import last_lines
-from devtls.cli.output import say, say_json, style_of
+from devtls.cli.output import say, say_json
+from devtls.cli.talk import Talk
 from devtls.errors import ConflictError, DevtlsError, NotRunningError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import TextIO
 
     from devtls.apply import Applied
     from devtls.model import Project
-    from devtls.plan import Item
-    from devtls.session import Setup
+    from devtls.session.setup import Setup
     from devtls.system.channel import Client, Message
     from devtls.system.paths import Paths
-    from devtls.system.root import RootCall
 
 STILL_STARTING = 124  # as timeout(1) says it
 PATIENCE_FOR_OTHERS = 600.0  # s; another `up` may be waiting for a person to type a password
@@ -69,6 +68,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     from devtls.look import look
     from devtls.plan import make_plan
     from devtls.system.paths import find_paths
+    from devtls.system.ports import find_free_port
 
     paths = find_paths(os.environ)
     directory = project_directory()
@@ -82,6 +82,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
         https_port=https_port,
         timeout=timeout,
         directory=directory,
+        find_port=find_free_port if dry_run else partial(_claim_port, paths),
     )
     talk = Talk(sys.stderr if as_json else sys.stdout)
     if dry_run:
@@ -94,40 +95,28 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     sys.exit(_run_detached(setup, talk, as_json=as_json) if detach else _run(setup))
 
 
-class Talk:
-    """Tells what happens, line by line (apply.Told)."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.style = style_of(stream)
-
-    def done(self, item: Item, fact: str = "") -> None:
-        """A step was done just now, or was so already."""
-        say([report.render_item(item, "now", self.style, fact)], self.stream)
-
-    def asking(self, call: RootCall) -> None:
-        """Print the whole of what sudo is about to run; as root there is no door to go through, only a list."""
-        changes, script = call.text.split("\nwhere SCRIPT is:\n", 1)
-        changes, _newline, command = changes.rpartition("\n")
-        if os.geteuid() != 0:
-            say(["To be run as root, and nothing else:", f"  {command}", "where SCRIPT is:"], self.stream)
-            say([self.style.quiet(line) for line in script.splitlines()], self.stream)
-        say(["As root:", *(f"  {line}" for line in changes.splitlines())], self.stream)
-
-
 def _make_project(domains: tuple[str, ...], paths: Paths, **words: Any) -> Project:  # noqa: ANN401 - config.make_project checks them
     from devtls.ca.store import find_authority, load_authorities
     from devtls.config import make_project
-    from devtls.system.ports import find_free_port
 
     authorities = load_authorities(paths)
     return make_project(
         domains,
         environment=os.environ,
-        find_port=find_free_port,
         is_vetted=lambda domain: find_authority(authorities, domain) is not None,
         **words,
     )
+
+
+def _claim_port(paths: Paths, first: int) -> int:
+    """The first port that is free, and that no other `up` has just chosen: the lock is held as long as we serve."""
+    from devtls.system.files import try_lock
+    from devtls.system.ports import find_free_port
+
+    port = find_free_port(first)
+    while try_lock(paths.state / "ports" / str(port)) is None:
+        port = find_free_port(port + 1)
+    return port
 
 
 def _is_first(paths: Paths, directory: Path) -> bool:
@@ -143,7 +132,7 @@ def _prepare(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> Se
     from devtls.look import look
     from devtls.nginx.templates import find_templates
     from devtls.plan import make_plan
-    from devtls.session import Setup, begin_session
+    from devtls.session.setup import Setup, begin_session
 
     session = begin_session(paths, project.directory)
     start_lock = _wait_for_lock(paths.gateway / "starting.lock", talk)
@@ -271,7 +260,7 @@ def _attach(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> int
         ConflictError: it was asked for something else.
     """
     from devtls.cli.ask import ask
-    from devtls.session import words_of
+    from devtls.session.setup import words_of
 
     with _connect_to_first(paths) as client:
         status = ask(client, {"do": "status"})
@@ -312,5 +301,5 @@ def _tell_status(status: Message, talk: Talk, *, as_json: bool) -> int:
         say([line for log in logs for line in last_lines(log)], sys.stderr)
     else:
         say(report.render_checks([report.parse_check(facts) for facts in status["checks"]], talk.style), talk.stream)
-        say([f"{status['urls'][0]} is {status['state']}; it goes on in the background. Stop it with: devtls down"])
+        say([f"{status['urls'][0]} is {status['state']}. Stop it with: devtls down"], talk.stream)
     return int(status["exit_code"])

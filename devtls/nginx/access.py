@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.system.files import PRIVATE_FILE
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 LONGEST_LINE = 65536  # bytes; a request line ends at 32k (large_client_header_buffers)
 
 
-@dataclass(frozen=True, slots=True)
-class SeenHandshake:
+class SeenHandshake(Struct, frozen=True):
     """One line of the log: path without its query, the status the browser got, and who asked."""
 
     path: str

@@ -8,13 +8,13 @@ import os
 import re
 import shutil
 import sys
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from devtls.errors import DevtlsError
-from devtls.system.files import make_private_directory, read_or_none, write_atomically
+from devtls.system.files import read_or_none, write_atomically
 from devtls.system.run import run
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ INSTALL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Nginx:
+class Nginx(Struct, frozen=True):
     """An nginx binary and the features it was found to have (keys of PROBES)."""
 
     path: str
@@ -89,6 +88,8 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _probe(path: str, runner: Runner) -> Nginx:
+    import tempfile
+
     said = runner([path, "-v"], check=False).said
     version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", said)
     if not version:
@@ -112,13 +113,13 @@ def _recall(cache: Path, key: str) -> Nginx | None:
         if known.get("key") != key:
             return None
         return Nginx(known["path"], tuple(known["version"]), frozenset(known["features"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None  # not ours, or torn: ask the binary again
 
 
 def _remember(cache: Path, key: str, nginx: Nginx) -> None:
-    if _recall(cache, key) == nginx:
+    # A dry run on a machine that never saw devtls leaves no folder behind; `up` makes it before it looks.
+    if _recall(cache, key) == nginx or not cache.parent.is_dir():
         return
-    make_private_directory(cache.parent)
     known = {"key": key, "path": nginx.path, "version": nginx.version, "features": sorted(nginx.features)}
     write_atomically(cache, json.dumps(known).encode())

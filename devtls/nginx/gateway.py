@@ -6,8 +6,9 @@ import json
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.errors import DevtlsError, NotRunningError
 from devtls.model import Endpoint
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 PROTOCOL = 1  # of the words that keeper and projects exchange; see devtls.nginx.keeper
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(Struct, frozen=True):
     """A project that the gateway serves."""
 
     directory: str
@@ -37,8 +37,7 @@ class Neighbour:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Greeting:
+class Greeting(Struct, frozen=True):
     """What a keeper says of itself."""
 
     pid: int

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from devtls import __version__
 from devtls.errors import DevtlsError
 from devtls.model import Endpoint, Leaf
@@ -48,8 +50,7 @@ DESCRIPTORS = 65536  # enough for the 16384 connections of gateway.conf in each 
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; a log beyond that is put aside at the next start
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(Struct, frozen=True):
     """What a keeper is started with; sockets as (endpoint, descriptor) pairs."""
 
     folder: Path
@@ -70,8 +71,7 @@ class Setup:
         return tuple(descriptor for _, descriptor in (*self.https, *self.http))
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Struct, frozen=True):
     """A project's site, and who it is."""
 
     site: str
@@ -254,8 +254,9 @@ class Keeper:
         had, visitor.registration = visitor.registration, None
         if visitor.link is None and visitor in self.visitors:
             self.visitors.remove(visitor)
-        if had and not self._registrations():
-            self.end()
+        others = [other for other in self.visitors if other is not visitor and other.link]
+        if not self._registrations() and (had or (visitor.said_goodbye and not others)):
+            self.end()  # the last one is out, or the one who started us will not come in
         elif had:
             folder = self._staged()
             self._stage(folder)
@@ -382,6 +383,7 @@ def parse_setup(text: str) -> Setup:
 def main(argv: list[str]) -> int:
     """Become the keeper: exit status 0 once it listens, in the background; 75 when there is one already."""
     setup = parse_setup(argv[1])
+    os.umask(0o077)  # whatever the user's: nginx and we write for this user alone
     files.make_private_directory(setup.folder / "temp")
     lock = files.try_lock(setup.folder / "lock")
     if lock is None:

@@ -82,20 +82,29 @@ class Registration:
         self._link: Link | None = None
         self._attempts = 0
         self._leaving = False
+        self._is_starting = False
         self._is_gone = False
         self._awaiting = 0
         self.greeting: Greeting | None = None
 
     def open(self) -> None:
         """Connect to the keeper, starting one if need be, and register."""
-        if self._leaving:
-            return
         try:
             client = Client.connect(gateway.control_socket(self._paths))
         except NotRunningError:
-            self._start_keeper()
+            if self._leaving:
+                self._leave(is_last=False)
+            else:
+                self._start_keeper()
             return
+        self._is_starting = False
         self._link = Link(self._loop, client.detach(), self._received, self._lost)
+        if self._leaving:
+            self.goodbye()
+
+    def _open_again(self) -> None:
+        if not self._leaving:
+            self.open()
 
     def update(self) -> None:
         """Describe the site anew: a service was found elsewhere."""
@@ -108,7 +117,7 @@ class Registration:
         self._leaving = True
         if self._link:
             self._link.send({"do": "goodbye"})
-        else:
+        elif not self._is_starting:  # a keeper that we are starting is told once it listens, or it would outlive us
             self._leave(is_last=False)
 
     def close(self) -> None:
@@ -122,6 +131,7 @@ class Registration:
         if self._attempts > ATTEMPTS or not self._sockets:
             self._owner.gateway_is_gone("the gateway does not start")
             return
+        self._is_starting = True
         starting = gateway.start(self._paths, self._nginx, self._templates, self._sockets, self._environment)
         self._loop.call_later(LOOK_EVERY, lambda: self._look(starting))
 
@@ -135,6 +145,8 @@ class Registration:
             starting.stdout.close()
         if status in {0, os.EX_TEMPFAIL}:  # 75: somebody else's keeper was first, or the last one is still ending
             self._loop.call_later(0 if status == 0 else PAUSE, self.open)
+        elif self._leaving:
+            self._leave(is_last=False)
         else:
             self._owner.gateway_is_gone(f"the gateway does not start: {said or f'exit status {status}'}")
 
@@ -147,7 +159,8 @@ class Registration:
             except DevtlsError as error:
                 self._owner.gateway_is_gone(str(error))
                 return
-            self.update()
+            if not self._leaving:
+                self.update()
             return
         match message.get("is"):
             case "registered":
@@ -172,7 +185,7 @@ class Registration:
         if self._leaving:
             self._leave(is_last=False)
         else:
-            self._loop.call_later(PAUSE / 10, self.open)
+            self._loop.call_later(PAUSE / 10, self._open_again)
 
     def _leave(self, *, is_last: bool) -> None:
         """Tell the owner, once: a bye and a hang-up mean the same."""

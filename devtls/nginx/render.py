@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from devtls.errors import DevtlsError
+from devtls.model import authority_of
 from devtls.nginx.templates import fill
 
 if TYPE_CHECKING:
@@ -15,20 +17,17 @@ if TYPE_CHECKING:
 
     from devtls.model import Endpoint, Leaf
 
-HTTPS = 443
 UNSPEAKABLE = re.compile(r"[$\x00-\x1f\x7f]")  # nginx has no way to write a literal $ in a path
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
+class Listen(Struct, frozen=True):
     """The sockets that the gateway holds; listen lines must match them exactly, or nginx binds anew and fails."""
 
     https: tuple[Endpoint, ...]
     http: tuple[Endpoint, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """What one project asks the gateway to serve.
 
     Attributes:
@@ -44,11 +43,6 @@ class Site:
     routes: tuple[tuple[str, str], ...]
     upstreams: tuple[tuple[str, Endpoint], ...]
     log_socket: Path
-
-
-def authority_of(host: str, port: int) -> str:
-    """The host of an https URL, with its port only where it must be said."""
-    return host if port == HTTPS else f"{host}:{port}"
 
 
 def quote(text: str) -> str:

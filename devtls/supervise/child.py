@@ -10,8 +10,9 @@ import struct
 import subprocess
 import termios
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.supervise.output import CHUNK
 from devtls.system.processes import Identity, identify
@@ -29,8 +30,7 @@ MOST_UNREAD = 1024 * 1024  # bytes that a pipe can hold (/proc/sys/fs/pipe-max-s
 BREATH = 0.01  # seconds until a service that had to wait for the screen is read again
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """What is run: the words, where, with exactly which environment, and on a terminal of how many columns, if any."""
 
     argv: Sequence[str]
@@ -39,8 +39,7 @@ class Command:
     columns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NotSpawned:
+class NotSpawned(Struct, frozen=True):
     """Why a command could not be run; `code` is what a shell would have said."""
 
     code: int

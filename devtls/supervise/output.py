@@ -266,11 +266,12 @@ class Screen:
 
     def close(self, timeout: float = 1.0) -> None:
         """Show what is left, as far as the terminal takes it within the time, and end."""
-        self.flush(timeout)
+        is_shown = self.flush(timeout)
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join(timeout)
+        if is_shown:  # else it hangs in a write, and as a daemon thread it ends with the process
+            self._thread.join(timeout)
 
     def _prefix(self, name: str) -> bytes:
         if not name:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from devtls.model import Endpoint
@@ -34,10 +35,11 @@ def accepts(endpoint: Endpoint) -> bool:
     """Whether somebody accepts connections there; an answer within milliseconds."""
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     try:
-        connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        connection = socket.socket(family, socket.SOCK_STREAM)
     except OSError:  # a machine without IPv6
         return False
     with connection:
+        connection.setblocking(False)
         status = connection.connect_ex((endpoint.host, endpoint.port))
         if status and not _is_connected_soon(connection):
             return False
@@ -82,15 +84,24 @@ def find_stranger(port: int, is_ours: Callable[[int], bool]) -> str | None:
 
 
 def describe_holder(holder: Holder) -> str:
-    """Return a port's holder in words: its command line and pid, or its user."""
+    """Return a port's holder in words: its command line, pid and age, or its user."""
     if holder.process:
-        return f"{describe(holder.process.pid)} (pid {holder.process.pid})"
+        return f"{describe(holder.process.pid)} (pid {holder.process.pid}{_since(holder.process.pid)})"
     import pwd
 
     try:
         return f"a process of user {pwd.getpwuid(holder.uid).pw_name}"
     except (KeyError, ValueError, OverflowError):
         return f"a process of user id {holder.uid}"
+
+
+def _since(pid: int) -> str:
+    import psutil  # to word a conflict: the import is not on the way of one that goes well
+
+    try:
+        return time.strftime(", since %H:%M", time.localtime(psutil.Process(pid).create_time()))
+    except psutil.Error:  # gone meanwhile, or not ours to look at
+        return ""
 
 
 def choose_candidates(endpoints: Iterable[Endpoint], port: int) -> tuple[Endpoint, ...]:

@@ -6,8 +6,10 @@ and feeds back what came of them as events.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from devtls.model import Endpoint
@@ -21,13 +23,11 @@ MISSES = 2  # refused connections in a row before a ready service is called degr
 NO_RETRY = {126: "not executable", 127: "command not found"}  # as a shell reports them: POSIX 2.8.2
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """Not yet asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Starting:
+class Starting(Struct, frozen=True):
     """On its way: the port is not open yet. `pid` is None until it is spawned."""
 
     since: float
@@ -35,8 +35,7 @@ class Starting:
     pid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """It listens."""
 
     since: float
@@ -44,8 +43,7 @@ class Ready:
     misses: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Degraded:
+class Degraded(Struct, frozen=True):
     """It was ready, its processes live, and it does not answer. `layer` is who says so: "tcp" or "probe"."""
 
     since: float
@@ -54,8 +52,7 @@ class Degraded:
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Daemonized:
+class Daemonized(Struct, frozen=True):
     """Ready, but the command itself has ended: a process that it left behind listens, and is supervised."""
 
     since: float
@@ -63,30 +60,26 @@ class Daemonized:
     misses: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Struct, frozen=True):
     """Its processes are being ended; `then_start` when it is a restart."""
 
     since: float
     then_start: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Struct, frozen=True):
     """Ended because it was asked to; `left` counts the processes that even SIGKILL could not end."""
 
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(Struct, frozen=True):
     """Ended by itself, with success: it is not started again."""
 
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """Ended by itself, with failure; it is started again at `next_at`.
 
     Attributes:
@@ -101,16 +94,14 @@ class Backoff:
     was_ready: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """Given up. `is_running`: its processes live (it never listened), and if it listens after all it becomes ready."""
 
     reason: str
     is_running: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(Struct, frozen=True):
     """Its port belongs to somebody else, told in words."""
 
     owner: str
@@ -119,53 +110,45 @@ class Blocked:
 State = Pending | Starting | Ready | Degraded | Daemonized | Stopping | Stopped | Exited | Backoff | Failed | Blocked
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Asked to run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Asked to end; at once when `is_urgent`."""
 
     is_urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(Struct, frozen=True):
     """Asked to end and run again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spawned:
+class Spawned(Struct, frozen=True):
     """The command runs."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnFailed:
+class SpawnFailed(Struct, frozen=True):
     """The command could not be run."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PortTaken:
+class PortTaken(Struct, frozen=True):
     """Somebody else listens on the port."""
 
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Struct, frozen=True):
     """The service's own processes listen here."""
 
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderExited:
+class LeaderExited(Struct, frozen=True):
     """The command itself ended. `has_others`: processes of its tree live; `is_listening`: on the endpoint."""
 
     code: int
@@ -173,35 +156,30 @@ class LeaderExited:
     is_listening: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TreeEmpty:
+class TreeEmpty(Struct, frozen=True):
     """None of its processes is there any more, but for `left` that cannot be ended."""
 
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """It accepted a connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """It did not accept a connection."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(Struct, frozen=True):
     """A check of a higher layer (HTTP) was made."""
 
     is_ok: bool
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time has passed."""
 
 
@@ -222,13 +200,11 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """End what is left of the generation before, see that the port is free, spawn."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """End the whole tree, then say TreeEmpty; a launch under way is off. At once when `is_urgent`."""
 
     is_urgent: bool = False
@@ -237,8 +213,7 @@ class End:
 Action = Launch | End
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(Struct, frozen=True):
     """A service's state and what of its past decides its future.
 
     Attributes:

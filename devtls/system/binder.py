@@ -57,8 +57,6 @@ def receive(server: socket.socket, patience: float = 10.0) -> ports.Binding:
     message, descriptors = received
     refused = [ports.Refusal(Endpoint(host, port), ports.Reason(why)) for host, port, why in message["refused"]]
     sockets = tuple(socket.socket(fileno=each) for each in descriptors)
-    for each in sockets:
-        each.set_inheritable(False)  # socket.recv_fds of Python 3.11 ignores MSG_CMSG_CLOEXEC
     return ports.Binding(sockets, tuple(refused))
 
 

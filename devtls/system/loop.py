@@ -45,9 +45,7 @@ class Loop:
         self._soon: deque[Callable[[], None]] = deque()
         self._signals: dict[int, Callable[[], None]] = {}
         self._running = False
-        self._wake_reader, self._wake_writer = (
-            os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
-        )
+        self._wake_reader, self._wake_writer = _pipe()
         self._selector.register(self._wake_reader, selectors.EVENT_READ, (self._drain_wakeups, None))
 
     def watch(
@@ -152,9 +150,8 @@ class Loop:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe as Linux' pipe2 makes it, for systems without it (macOS; not yet run there)."""
+    """Return a pipe that never blocks and that no program inherits."""
     reader, writer = os.pipe()
-    for descriptor in (reader, writer):
-        os.set_blocking(descriptor, False)
-        os.set_inheritable(descriptor, False)
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
     return reader, writer

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.errors import DevtlsError
 from devtls.system.files import make_private_directory
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 LONGEST_SOCKET_PATH = 107  # bytes; sun_path of unix(7) less the final NUL
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(Struct, frozen=True):
     """The two directories of a user: `data` is kept (keys, receipts), `state` may be lost (sockets, logs)."""
 
     home: Path
@@ -66,8 +66,25 @@ class Paths:
 
 
 def find_paths(environment: Mapping[str, str]) -> Paths:
-    """Return this user's directories, by the platform's conventions (XDG on Linux)."""
+    """Return this user's directories, by the platform's conventions (XDG on Linux).
+
+    Raises:
+        DevtlsError: nginx cannot name a file in one of them.
+    """
     import platformdirs
 
     home = Path(environment.get("HOME") or Path.home())
-    return Paths(home=home, data=platformdirs.user_data_path("devtls"), state=platformdirs.user_state_path("devtls"))
+    data, state = platformdirs.user_data_path("devtls"), platformdirs.user_state_path("devtls")
+    for place in (data, state):
+        if not _is_speakable(str(place)):
+            raise DevtlsError(
+                f"devtls cannot keep its files in {str(place)!r}: nginx cannot name what is there",
+                "Choose a folder whose name is UTF-8, without $ and control characters:",
+                "  export XDG_DATA_HOME=/some/plain/path XDG_STATE_HOME=/some/plain/path",
+            )
+    return Paths(home=home, data=data, state=state)
+
+
+def _is_speakable(path: str) -> bool:
+    """Whether nginx takes it as it is: $ begins a variable; bytes that are no UTF-8 arrive as surrogates."""
+    return not any(letter in "$\x7f" or letter < " " or "\ud800" <= letter <= "\udfff" for letter in path)

@@ -10,10 +10,11 @@ import re
 import shlex
 import socket
 import time
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.errors import DevtlsError
 from devtls.model import Endpoint
@@ -35,16 +36,14 @@ class Reason(StrEnum):
     ABSENT = "absent"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """An endpoint that could not be bound: not allowed, taken by somebody, or not an address of this machine."""
 
     endpoint: Endpoint
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """What came of binding: the sockets of each port that was had as a whole, and what was refused."""
 
     sockets: tuple[socket.socket, ...]
@@ -55,8 +54,7 @@ class Binding:
         return tuple(Endpoint(*each.getsockname()[:2]) for each in self.sockets)
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """Who listens on a port.
 
     Attributes:

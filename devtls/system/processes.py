@@ -14,9 +14,10 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.model import Endpoint
 
@@ -32,16 +33,14 @@ AFTER_KILL = 2.0  # seconds; SIGKILL takes longer only in an uninterruptible wai
 LONGEST_DESCRIPTION = 200  # characters of a command line that a person still reads
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A process, for as long as this machine is up: its pid and its start time in clock ticks since boot."""
 
     pid: int
     started: int
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """Who listens on a port: the process when it may be seen, and the user id of the socket."""
 
     endpoint: Endpoint
@@ -49,8 +48,7 @@ class Holder:
     process: Identity | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     pid: int
     parent: int
     session: int
@@ -62,8 +60,7 @@ class _Row:
         return Identity(self.pid, self.started)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listening:
+class _Listening(Struct, frozen=True):
     endpoint: Endpoint
     uid: int
     inode: str
@@ -312,7 +309,7 @@ def _watch_parent_by_kqueue(number: signal.Signals) -> bool:
 
 
 def _send(identity: Identity, number: signal.Signals) -> None:
-    if not hasattr(os, "pidfd_open"):  # macOS, not yet run there: the pid may change hands between these two lines
+    if sys.platform != "linux":  # macOS, not yet run there: the pid may change hands between these two lines
         if is_alive(identity):
             os.kill(identity.pid, number)
             if number == signal.SIGTERM:

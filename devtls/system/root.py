@@ -12,11 +12,12 @@ import pwd
 import shlex
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from devtls.system.root_script import DONE, SCRIPT, STARTED, Status
+from msgspec import Struct
+
+from devtls.system.root_script import DONE, FAILED, STARTED, Status, render_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,7 @@ SUDO_PLACES = ("/usr/bin/sudo", "/bin/sudo", "/usr/local/bin/sudo", "/run/wrappe
 PATIENCE = 600.0  # seconds; a person looks for a password, sudo gives up after five minutes itself
 
 
-@dataclass(frozen=True, slots=True)
-class EditHosts:
+class EditHosts(Struct, frozen=True):
     """Replace the hosts file, if it still is what we read; only lines marked as ours may differ."""
 
     old: bytes
@@ -39,23 +39,20 @@ class EditHosts:
     path: Path = HOSTS
 
 
-@dataclass(frozen=True, slots=True)
-class InstallRoot:
+class InstallRoot(Struct, frozen=True):
     """Add a name-constrained root (PEM) to the store of Debian's ca-certificates."""
 
     name: str
     pem: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveRoot:
+class RemoveRoot(Struct, frozen=True):
     """Take a root of ours out of that store, and out of Java's copy of it."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(Struct, frozen=True):
     """Bind endpoints as the user and pass the sockets to who listens on this Unix socket; at most one in a call."""
 
     endpoints: tuple[Endpoint, ...]
@@ -65,8 +62,7 @@ class Bind:
 Operation = EditHosts | InstallRoot | RemoveRoot | Bind
 
 
-@dataclass(frozen=True, slots=True)
-class RootCall:
+class RootCall(Struct, frozen=True):
     """What root is asked to run.
 
     Attributes:
@@ -80,30 +76,33 @@ class RootCall:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class RootDone:
-    """All of it was done; `done` has a line for each change, such as "hosts"."""
+class RootDone(Struct, frozen=True):
+    """It ran to its end.
+
+    Attributes:
+        done: a line for each change, such as "hosts" or "install devtls-1a2b3c4d".
+        failed: (line, status) of those that were not possible; everything else was done all the same.
+        said: all it said.
+    """
 
     done: tuple[str, ...]
+    failed: tuple[tuple[str, int], ...]
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class RootRefused:
+class RootRefused(Struct, frozen=True):
     """Nothing was run as root, and why."""
 
     reason: str
     cure: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HostsChanged:
+class HostsChanged(Struct, frozen=True):
     """Nothing was done: the hosts file is not what we read. Read it again, and ask once more."""
 
 
-@dataclass(frozen=True, slots=True)
-class RootFailed:
-    """It stopped: what was done before that, what was not possible, and what it said."""
+class RootFailed(Struct, frozen=True):
+    """It stopped, mostly before anything was changed: why, what to do, and what it said."""
 
     done: tuple[str, ...]
     fact: str
@@ -111,6 +110,12 @@ class RootFailed:
     said: str
 
 
+VERBS: dict[type[Operation], str] = {
+    EditHosts: "hosts",
+    InstallRoot: "install",
+    RemoveRoot: "remove",
+    Bind: "bind",
+}
 RootResult = RootDone | RootRefused | HostsChanged | RootFailed
 
 FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
@@ -137,7 +142,11 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
     Status.NO_STORE: ("there is no update-ca-certificates", ("Install it:", "  sudo apt install ca-certificates")),
     Status.STORE_FAILED: (
         "the system store could not be changed; it is as it was",
-        ("See what it says:", "  sudo update-ca-certificates --fresh"),
+        ("See what it says:", "  sudo update-ca-certificates"),
+    ),
+    Status.NO_ROOM: (
+        "there is no room left on the disk of /etc/ssl/certs; the system store is as it was",
+        ("Make room there, then run the same command again:", "  df -h /etc/ssl/certs"),
     ),
     Status.NO_SETPRIV: ("there is no /usr/bin/setpriv", ("Install it:", "  sudo apt install util-linux")),
 }
@@ -175,7 +184,8 @@ def render_call(
                 words += ["bind", str(uid), str(gid), groups, *binder, *map(str, endpoints)]
             case _:
                 assert_never(operation)
-    argv = ("/bin/sh", "-c", SCRIPT, "devtls", *words)
+    script = render_script({VERBS[type(operation)] for operation in operations})
+    argv = ("/bin/sh", "-c", script, "devtls", *words)
     return RootCall(argv, b"".join(stdin), _render_text(operations, argv, as_root=uid == 0))
 
 
@@ -212,13 +222,25 @@ def find_sudo() -> str | None:
 def _parse_result(ended: Completed) -> RootResult:
     lines = ended.stdout.decode("utf-8", "replace").splitlines()
     done = tuple(line.removeprefix(DONE) for line in lines if line.startswith(DONE))
+    failed = tuple(_parse_failed(line.removeprefix(FAILED)) for line in lines if line.startswith(FAILED))
     if ended.status == 0:
-        return RootDone(done, ended.said)
+        return RootDone(done, failed, ended.said)
     if ended.status == Status.CHANGED_MEANWHILE:
         return HostsChanged()
-    fact, cure = FACTS.get(ended.status, (f"what root ran ended with exit status {ended.status}", ()))
-    said = "\n".join(line for line in ended.said.splitlines() if not line.startswith((STARTED, DONE)))
+    fact, cure = why_failed(ended.status)
+    said = "\n".join(line for line in ended.said.splitlines() if not line.startswith((STARTED, DONE, FAILED)))
     return RootFailed(done, fact, cure, said)
+
+
+def _parse_failed(line: str) -> tuple[str, int]:
+    """Parse "42 hosts"."""
+    status, _space, what = line.partition(" ")
+    return what, int(status)
+
+
+def why_failed(status: int) -> tuple[str, tuple[str, ...]]:
+    """The fact and the cure for a status of the script."""
+    return FACTS.get(status, (f"what root ran ended with exit status {status}", ()))
 
 
 def _has_started(ended: Completed) -> bool:
@@ -242,7 +264,7 @@ def _render_text(operations: Sequence[Operation], argv: Sequence[str], *, as_roo
     changes = [line for operation in sorted(operations, key=_turn) for line in _render_change(operation)]
     words = shlex.join(argv[3:])
     command = f"{'' if as_root else 'sudo '}/bin/sh -c SCRIPT {words}"
-    script = [f"  {line}".rstrip() for line in SCRIPT.strip().splitlines()]
+    script = [f"  {line}".rstrip() for line in argv[2].strip().splitlines()]
     return "\n".join([*changes, command, "where SCRIPT is:", *script])
 
 

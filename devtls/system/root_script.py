@@ -1,18 +1,26 @@
 """The one program that root runs: /bin/sh, reading words and what it is to write on standard input.
 
-It is printed before it runs, so it is written to be read. Words: `hosts SHA256 LENGTH`, `install NAME LENGTH`,
+It is printed before it runs, so it is written to be read, and has only the parts that the call needs.
+
+Words: `hosts SHA256 LENGTH`, `install NAME LENGTH`,
 `remove NAME`, and last `bind UID GID GROUPS COMMAND…`. It trusts none of them: everything is checked before the first
 change, and what the words say is never run, only compared and copied; the command of `bind` runs as the user.
 
-Standard output has a line "devtls: started", then "devtls: done …" for each change that was made.
+Standard output has a line "devtls: started", then for each change "devtls: done …" or "devtls: failed STATUS …": what
+cannot be done does not keep the rest from being done.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 STARTED = "devtls: started"
 DONE = "devtls: done "
+FAILED = "devtls: failed "
 
 
 class Status(IntEnum):
@@ -27,14 +35,29 @@ class Status(IntEnum):
     NO_STORE = 46
     STORE_FAILED = 47
     NO_SETPRIV = 48
+    NO_ROOM = 49
 
 
-# The edit of the hosts file is checked by taking the lines that say "# devtls" out of the old and the new file: what
-# is left must be equal. Only a carriage return at the end of a line may differ (a CRLF file without a last newline).
-# `cp -a` and `mv` keep owner, mode, ACL and SELinux label; a mount point (Docker's hosts file) cannot be replaced and
-# is overwritten without truncating first, so that a full disk cannot take what was there.
-# update-ca-certificates never tells its Java hook of a deleted local file, so the hook is told by hand.
-SCRIPT = r"""
+def render_script(words: Collection[str]) -> str:
+    """Return the program for a call with these words: "hosts", "install", "remove", "bind"."""
+    has_store = "install" in words or "remove" in words
+    parts = [
+        BEGIN,
+        CHECK_HOSTS if "hosts" in words else "",
+        CHECK_STORE if has_store else "",
+        CHECK_BIND if "bind" in words else "",
+        READ_WORDS,
+        *[LOOK[word] for word in LOOK if word in words],
+        END_OF_WORDS,
+        CHANGE_HOSTS if "hosts" in words else "",
+        CHANGE_STORE if has_store else "",
+        BIND if "bind" in words else "",
+    ]
+    return "".join(parts)
+
+
+# sh -c: what it changes is checked first, all of it; the words are compared and copied, never run.
+BEGIN = r"""
 set -eu
 umask 022
 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
@@ -44,32 +67,25 @@ work=$(mktemp -d /tmp/devtls.XXXXXXXXXX)
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 143' HUP INT TERM
 cat > "$work/stdin"
-offset=1 edit='' expected='' installs='' removes=''
-certificates=/usr/local/share/ca-certificates
+offset=1
 fail() { code=$1; shift; echo "devtls: $*" >&2; exit "$code"; }
-
-# --- look: nothing is changed before all of it is checked
 take() {
   case $1 in '' | *[!0-9]*) fail 41 'a length is not a number' ;; esac
   tail -c "+$offset" "$work/stdin" | head -c "$1" > "$2"
   offset=$((offset + $1))
   [ "$(wc -c < "$2")" -eq "$1" ] || fail 41 'the input is too short'
 }
-check_name() {
-  case ${1#devtls-} in *[!0-9a-f]*) fail 41 "bad name $1" ;; ????????) ;; *) fail 41 "bad name $1" ;; esac
-  case $1 in devtls-*) ;; *) fail 41 "bad name $1" ;; esac
-}
-check_root() {
-  [ "$(head -n 1 "$1")" = '-----BEGIN CERTIFICATE-----' ] || fail 41 'not a certificate'
-  [ "$(tail -n 1 "$1")" = '-----END CERTIFICATE-----' ] || fail 41 'not a certificate'
-  [ "$(grep -c -v -x '[A-Za-z0-9+/=]\{1,76\}' "$1")" = 2 ] || fail 41 'not one certificate'
-  openssl x509 -in "$1" -noout -text | grep -q 'X509v3 Name Constraints: critical' ||
-    fail 41 'the root is not limited to some names'
-}
+"""
+
+# The edit of the hosts file is checked by taking the lines that say "# devtls" out of the old and the new file: what
+# is left must be equal. Only a carriage return at the end of a line may differ (a CRLF file without a last newline).
+CHECK_HOSTS = r"""
+# --- look at the hosts file: only lines marked as ours may differ
 users_lines() {
   sed -e "1s/^$(printf '\357\273\277')//" -e "s/$(printf '\r')\$//" "$1" |
     grep -a -v -x -E '(127\.0\.0\.1|::1) [a-z0-9.-]+ # devtls|# devtls: (begin|begin, newline added|end)' || :
 }
+is_expected() { sum=$(sha256sum < "$1") && [ "${sum%% *}" = "$expected" ]; }
 check_hosts() {
   target=$(readlink -f /etc/hosts) && [ -f "$target" ] || fail 44 '/etc/hosts is not a file'
   directory=${target%/*} place=${target%/*}
@@ -85,26 +101,53 @@ check_hosts() {
   users_lines "$work/hosts" > "$work/hosts.users"
   cmp -s "$work/old.users" "$work/hosts.users" || fail 41 'the edit touches lines that are not of devtls'
 }
-is_expected() { sum=$(sha256sum < "$1") && [ "${sum%% *}" = "$expected" ]; }
+"""
 
-while [ $# -gt 0 ]; do
-  case $1 in
-    hosts) edit=yes expected=$2; take "$3" "$work/hosts"; shift 3 ;;
-    install) check_name "$2"; take "$3" "$work/$2"; check_root "$work/$2"; installs="$installs $2"; shift 3 ;;
-    remove) check_name "$2"; removes="$removes $2"; shift 2 ;;
-    bind) break ;;
-    *) fail 41 "unknown word $1" ;;
-  esac
-done
-[ -z "$edit" ] || check_hosts
-[ -z "$installs$removes" ] || command -v update-ca-certificates > /dev/null || fail 46 'no update-ca-certificates'
-if [ $# -gt 0 ]; then
+CHECK_STORE = r"""
+# --- look at the roots: each is named as ours, and limited to some names
+installs='' removes='' certificates=/usr/local/share/ca-certificates
+check_name() {
+  case ${1#devtls-} in *[!0-9a-f]*) fail 41 "bad name $1" ;; ????????) ;; *) fail 41 "bad name $1" ;; esac
+  case $1 in devtls-*) ;; *) fail 41 "bad name $1" ;; esac
+}
+check_root() {
+  [ "$(head -n 1 "$1")" = '-----BEGIN CERTIFICATE-----' ] || fail 41 'not a certificate'
+  [ "$(tail -n 1 "$1")" = '-----END CERTIFICATE-----' ] || fail 41 'not a certificate'
+  [ "$(grep -c -v -x '[A-Za-z0-9+/=]\{1,76\}' "$1")" = 2 ] || fail 41 'not one certificate'
+  openssl x509 -in "$1" -noout -text | grep -q 'X509v3 Name Constraints: critical' ||
+    fail 41 'the root is not limited to some names'
+}
+command -v update-ca-certificates > /dev/null || fail 46 'no update-ca-certificates'
+"""
+
+CHECK_BIND = r"""
+check_bind() {
   [ -x /usr/bin/setpriv ] || fail 48 'no /usr/bin/setpriv'
   [ "${SUDO_UID:-$2}" = "$2" ] || fail 41 'the ports are for another user'
   case $4 in --init-groups | --clear-groups) ;; *) fail 41 "unknown word $4" ;; esac
-fi
+}
+"""
 
-# --- the hosts file
+READ_WORDS = r"""
+while [ $# -gt 0 ]; do
+  case $1 in
+"""
+LOOK = {
+    "hosts": """    hosts) expected=$2; take "$3" "$work/hosts"; shift 3; check_hosts ;;\n""",
+    "install": """    install) check_name "$2"; take "$3" "$work/$2"; check_root "$work/$2"
+      installs="$installs $2"; shift 3 ;;\n""",
+    "remove": """    remove) check_name "$2"; removes="$removes $2"; shift 2 ;;\n""",
+    "bind": """    bind) check_bind "$@"; break ;;\n""",
+}
+END_OF_WORDS = r"""    *) fail 41 "unknown word $1" ;;
+  esac
+done
+"""
+
+# `cp -a` and `mv` keep owner, mode, ACL and SELinux label; a mount point (Docker's hosts file) cannot be replaced and
+# is overwritten without truncating first, so that a full disk cannot take what was there.
+CHANGE_HOSTS = r"""
+# --- change the hosts file, as a whole or not at all
 replace() {
   new=$(mktemp "$directory/.hosts.devtls.XXXXXX") || return 1
   cp -a -- "$target" "$new" && cat "$work/hosts" > "$new" && cmp "$work/hosts" "$new" && { sync "$new" || :; } &&
@@ -115,21 +158,28 @@ replace() {
 overwrite() { dd "if=$1" "of=$target" conv=notrunc && truncate -s "$(wc -c < "$1")" "$target" && cmp "$1" "$target"; }
 write_hosts() {
   replace 2> "$work/said" && return 0
-  is_expected "$target" || fail 40 '/etc/hosts was changed meanwhile'
+  is_expected "$target" || return 44
   overwrite "$work/hosts" 2>> "$work/said" && return 0
   overwrite "$work/old" 2> /dev/null || :
   cat "$work/said" >&2
   flags=$(lsattr -d -- "$target" 2> /dev/null) || flags=''
-  case ${flags%% *} in *[ai]*) fail 42 "$target is immutable" ;; esac
-  case ,$(findmnt -n -o OPTIONS -T "$target" || :), in *,ro,*) fail 43 "$target is on a read-only file system" ;; esac
-  fail 44 "$target could not be written; it is as it was"
+  case ${flags%% *} in *[ai]*) return 42 ;; esac
+  case ,$(findmnt -n -o OPTIONS -T "$target" || :), in *,ro,*) return 43 ;; esac
+  return 44
 }
-if [ "$edit" ]; then
-  write_hosts
-  echo 'devtls: done hosts'
-fi
+if write_hosts; then echo 'devtls: done hosts'; else echo "devtls: failed $? hosts"; fi
+"""
 
-# --- the system's store of trusted roots
+# update-ca-certificates never tells its Java hook of a deleted local file, so the hook is told by hand.
+CHANGE_STORE = r"""
+# --- change the system's store of trusted roots
+links=/etc/ssl/certs
+has_room() {
+  # --fresh takes every link out before it makes one: on a full disk no program would trust anybody any more
+  cat "$links/ca-certificates.crt" "$links/ca-certificates.crt" > "$links/.devtls.room" && full='' || full=yes
+  rm -f -- "$links/.devtls.room"
+  [ -z "$full" ]
+}
 put() { cp -- "$1" "$2.new" && chmod 644 "$2.new" && mv -f -- "$2.new" "$2"; }
 change_store() {
   mkdir -p "$certificates" || return 1
@@ -146,26 +196,29 @@ restore_store() {
   for name in $installs; do rm -f -- "$certificates/$name.crt" "$certificates/$name.crt.new"; done
   for name in $installs $removes; do
     [ ! -f "$work/$name.removed" ] || put "$work/$name.removed" "$certificates/$name.crt"
+    [ -f "$certificates/$name.crt" ] || find "$links" -type l -lname "*$name.*" -delete
   done
-  update-ca-certificates --fresh > /dev/null 2>&1
+  update-ca-certificates > /dev/null 2>&1
 }
 tell_java() {
   hook=/etc/ca-certificates/update.d/jks-keystore
   [ ! -x "$hook" ] || for name in $removes; do echo "-/etc/ssl/certs/$name.pem"; done | "$hook" >&2 || :
 }
-if [ "$installs$removes" ]; then
+if ! has_room; then
+  verdict='failed 49'
+else
   [ -z "$removes" ] || tell_java
-  change_store || { restore_store || :; fail 47 'the system store was not changed'; }
-  for name in $installs; do echo "devtls: done install $name"; done
-  for name in $removes; do echo "devtls: done remove $name"; done
+  if change_store; then verdict=done; else verdict='failed 47'; restore_store || :; fi
 fi
+for name in $installs; do echo "devtls: $verdict install $name"; done
+for name in $removes; do echo "devtls: $verdict remove $name"; done
+"""
 
-# --- the ports: as the user, with the one capability that binding needs
-if [ $# -gt 0 ]; then
-  user=$2 group=$3 groups=$4
-  shift 4
-  rm -rf -- "$work"
-  exec /usr/bin/setpriv --reuid "$user" --regid "$group" "$groups" --inh-caps=-all,+net_bind_service \
-    --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service -- "$@"
-fi
+BIND = r"""
+# --- bind the ports: as the user, with the one capability that binding needs
+user=$2 group=$3 groups=$4
+shift 4
+rm -rf -- "$work"
+exec /usr/bin/setpriv --reuid "$user" --regid "$group" "$groups" --inh-caps=-all,+net_bind_service \
+  --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service -- "$@"
 """

@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from msgspec import Struct
 
 from devtls.errors import CommandFailedError, DevtlsError
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """A program that ended: its exit status, standard output, and output and errors together as text."""
 
     argv: tuple[str, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from devtls.system.run import Runner
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """A store that could not be changed or read: which, why, and what to do; it never stops the rest."""
 
     store: str
@@ -23,8 +23,7 @@ class Trouble:
     cure: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What came of asking a store: nothing more to do, or operations for root, or trouble."""
 
     operations: tuple[InstallRoot | RemoveRoot, ...] = ()
@@ -35,8 +34,7 @@ class Change:
         return Change(self.operations + other.operations, self.troubles + other.troubles)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """A root of ours that was found in a store: SHA-256 of its DER in hexadecimal, and what the store calls it."""
 
     name: str
@@ -77,13 +75,16 @@ class Store(Protocol):
         """Whether any trace of the root is left in it, trusted or not; true when it cannot be read."""
         ...
 
+    def discard(self) -> None:
+        """Delete the store itself, which devtls made, unless somebody else has put something into it."""
+        ...
+
     def find_held(self, owner: str) -> tuple[Held, ...]:
         """Return the roots in it that devtls made for this owner ("user@host"), known here or not."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
+class Stores(Struct, frozen=True):
     """The stores of this machine and user, and what is missing."""
 
     found: tuple[Store, ...]

@@ -10,9 +10,10 @@ import binascii
 import hashlib
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.system.files import read_or_none
 from devtls.system.root import InstallRoot, RemoveRoot
@@ -27,8 +28,7 @@ NAME = re.compile(r"devtls-[0-9a-f]{8}")
 ADMINISTRATORS_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"  # a user's PATH lacks sbin
 
 
-@dataclass(frozen=True, slots=True)
-class DebianStore:
+class DebianStore(Struct, frozen=True):
     """The store of ca-certificates; only root changes it."""
 
     directory: Path = DIRECTORY
@@ -66,6 +66,9 @@ class DebianStore:
         if pem:
             return _fingerprint(pem) == held.fingerprint
         return any(_fingerprint(each) == held.fingerprint for each in _certificates(_read(self.bundle)))
+
+    def discard(self) -> None:
+        """The system's store is never ours to delete."""
 
     def find_held(self, owner: str) -> tuple[Held, ...]:
         """Return the roots of this owner, told by their subject: other users of the machine have theirs."""

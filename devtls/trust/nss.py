@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from devtls.errors import DevtlsError
 from devtls.system.files import make_private_directory
 from devtls.trust import Change, Held, Trouble, nss_database, nss_places
-from devtls.trust.nss_child import HAS_PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from devtls.system.run import Runner
 
 CHILD = Path(__file__).with_name("nss_child.py")
+HAS_PASSWORD = 4  # nss_child's exit status; importing it would load ctypes at each start
 # Where a Firefox brings its own libnss3, for systems that have no other.
 BUNDLED = (
     "/usr/lib/firefox-esr",
@@ -37,8 +39,7 @@ BUNDLED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NssStore:
+class NssStore(Struct, frozen=True):
     """One NSS database; its owner changes it, root is not needed."""
 
     name: str
@@ -86,6 +87,16 @@ class NssStore:
             return self._find(held.fingerprint) is not None
         except nss_database.UnreadableError:
             return True
+
+    def discard(self) -> None:
+        """Delete the database, and the folder that browsers share it in, when it holds nothing at all."""
+        if not nss_database.is_empty(self.place):
+            return
+        for name in ("cert9.db", "key4.db", "pkcs11.txt"):
+            (self.place / name).unlink(missing_ok=True)
+        for folder in (self.place, self.place.parent):
+            with contextlib.suppress(OSError):  # something else is in it
+                folder.rmdir()
 
     def find_held(self, owner: str) -> tuple[Held, ...]:
         """Return the roots that devtls made for this owner, told by their subject."""

@@ -53,6 +53,16 @@ def read_certificates(directory: Path) -> tuple[tuple[str, bytes], ...]:
     )
 
 
+def is_empty(directory: Path) -> bool:
+    """Whether nobody has put anything into it: no certificate, no trust, no key; false when that cannot be told."""
+    try:
+        with _opened(directory) as database, _opened(directory, "key4.db") as keys:
+            held = (database.execute("SELECT 1 FROM nssPublic"), keys.execute("SELECT 1 FROM nssPrivate"))
+            return all(rows.fetchone() is None for rows in held)
+    except UnreadableError:
+        return False
+
+
 def _has_trust(  # noqa: PLR0913, PLR0917 - the parts of one form of trust object
     database: sqlite3.Connection, der: bytes, kind: str, digest: str, usage: str, trusted: str, algorithm: str
 ) -> bool:
@@ -67,8 +77,8 @@ def _has_trust(  # noqa: PLR0913, PLR0917 - the parts of one form of trust objec
 
 
 @contextlib.contextmanager
-def _opened(directory: Path) -> Iterator[sqlite3.Connection]:
-    path = directory / "cert9.db"
+def _opened(directory: Path, name: str = "cert9.db") -> Iterator[sqlite3.Connection]:
+    path = directory / name
     try:
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY)
     except (sqlite3.Error, ValueError) as error:

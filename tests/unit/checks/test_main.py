@@ -4,14 +4,14 @@ import io
 
 import pytest
 
-from devtls.checks import decode_checks
+from devtls.checks import decode_answer
 from devtls.checks.__main__ import READY, answer, main
 from devtls.model import Verdict
 
 
 @pytest.mark.parametrize("line", [b"", b"nonsense", b"[]", b"null", b"{}", b'{"domains":[{"name":1}]}', b"\xff\xfe"])
 def test_a_line_that_is_no_question_gets_an_answer(line: bytes) -> None:
-    (check,) = decode_checks(answer(line))
+    (check,) = answer(line).checks
     assert (check.verdict, check.code) == (Verdict.UNKNOWN, "question-unreadable")
 
 
@@ -20,5 +20,5 @@ def test_the_prober_ends_with_its_input() -> None:
     main(io.BytesIO(b'{"domains":[]}\nnonsense\n'), answers)
     lines = answers.getvalue().splitlines(keepends=True)
     assert lines[0] == READY
-    assert decode_checks(lines[1]) == ()
+    assert decode_answer(lines[1]).checks == ()
     assert len(lines) == 3

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from devtls.checks.question import (
+    Answer,
     Domain,
     Question,
-    decode_checks,
+    decode_answer,
     decode_question,
-    encode_checks,
+    encode_answer,
     encode_question,
 )
 from devtls.model import Check, Endpoint, Verdict
@@ -26,7 +27,7 @@ DOMAIN = Domain("love.cat", Path("/état/root.pem"), 2**159 - 1)
 )
 def test_a_question_comes_back_as_it_was(question: Question) -> None:
     line = encode_question(question)
-    assert "\n" not in line
+    assert b"\n" not in line
     assert decode_question(line) == question
 
 
@@ -35,9 +36,9 @@ def test_checks_come_back_as_they_were() -> None:
         Check("https://love.cat", Verdict.PASSED, "200 in 12 ms"),
         Check("wss://love.cat/ü", Verdict.FAILED, "404", "gateway", "ws-upgrade-missing", ("a", "  b"), ("c\nd",)),
     )
-    line = encode_checks(checks)
-    assert "\n" not in line
-    assert decode_checks(line) == checks
+    line = encode_answer(Answer(checks))
+    assert b"\n" not in line
+    assert decode_answer(line) == Answer(checks)
 
 
 def test_the_port_is_part_of_the_host_header_when_it_is_not_443() -> None:

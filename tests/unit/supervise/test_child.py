@@ -91,7 +91,7 @@ def test_python_does_not_hold_its_lines_back_on_a_pipe(watcher: Watcher) -> None
 
 
 def test_a_terminal_has_the_width_it_was_given_and_changes_no_byte(watcher: Watcher) -> None:
-    child = watcher.spawn("sh", "-c", "test -t 1 && stty size <&1; printf 'a\\nb\\r\\n'; sleep 1000", columns=77)
+    child = watcher.spawn("sh", "-c", "test -t 1 && stty size <&1; printf 'a\\nb\\r\\n'; exec sleep 1000", columns=77)
     watcher.until(lambda: watcher.said.endswith(b"b\r\n"))
     assert watcher.said == b"24 77\na\nb\r\n"
     child.resize(55)
@@ -102,7 +102,7 @@ def test_a_terminal_has_the_width_it_was_given_and_changes_no_byte(watcher: Watc
 
 def test_a_command_waits_while_nobody_may_read(watcher: Watcher) -> None:
     watcher.may_read = False
-    child = watcher.spawn("sh", "-c", "echo hello; sleep 1000")
+    child = watcher.spawn("sh", "-c", "echo hello; exec sleep 1000")
     for _ in range(5):
         watcher.loop.turn(0.02)
     assert watcher.said == b""

@@ -150,7 +150,7 @@ def test_a_strangers_port_blocks_the_service_in_either_family(stage: Stage) -> N
         runner.start()
         stage.until_state(state.Blocked)
     assert stage.states[-1] == state.Blocked(stage.states[-1].owner)  # type: ignore[union-attr] # it is Blocked
-    assert f"(pid {os.getpid()})" in str(stage.states[-1])
+    assert f"(pid {os.getpid()}, since " in str(stage.states[-1])
 
 
 def test_a_stranger_who_takes_the_port_meanwhile_is_not_taken_for_the_service(stage: Stage) -> None:

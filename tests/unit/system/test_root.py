@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 from devtls import hosts
 from devtls.model import Endpoint
 from devtls.system import root
-from devtls.system.root_script import SCRIPT, Status
+from devtls.system.root_script import CHECK_HOSTS, LOOK, Status, render_script
 from devtls.system.run import Completed
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def words_of(rendered: root.RootCall) -> tuple[str, ...]:
 
 def test_one_static_script_is_run_and_contents_come_on_standard_input() -> None:
     rendered = call(root.RemoveRoot("devtls-0000000a"), root.InstallRoot("devtls-0000000b", b"PEM\n"), EDIT)
-    assert rendered.argv[:4] == ("/bin/sh", "-c", SCRIPT, "devtls")
+    assert rendered.argv[:4] == ("/bin/sh", "-c", render_script({"hosts", "install", "remove"}), "devtls")
     digest = hashlib.sha256(EDIT.old).hexdigest()
     assert words_of(rendered) == (
         *("hosts", digest, str(len(EDIT.new))),
@@ -78,12 +79,20 @@ def test_everything_that_will_run_is_in_the_text() -> None:
     assert rendered.text.startswith(
         "edit /etc/hosts:\n  + 127.0.0.1 love.cat # devtls\nsudo /bin/sh -c SCRIPT devtls hosts "
     )
-    assert all(line in rendered.text for line in SCRIPT.splitlines())
+    assert all(line in rendered.text for line in render_script({"hosts"}).splitlines())
 
 
-def test_the_script_is_the_same_for_every_shell_that_is_called_sh() -> None:
-    subprocess.run(["/bin/sh", "-n", "-c", SCRIPT], check=True)
-    subprocess.run(["bash", "--posix", "-n", "-c", SCRIPT], check=True)
+def test_a_call_has_only_the_parts_that_it_needs() -> None:
+    text = call(root.Bind((Endpoint("127.0.0.1", 443),), Path("/run/s"))).text
+    assert "setpriv" in text
+    assert "update-ca-certificates" not in text
+    assert "/etc/hosts" not in text
+
+
+@pytest.mark.parametrize("verbs", [{verb} for verb in LOOK] + [set(LOOK)], ids=str)
+def test_the_script_is_one_for_every_shell_that_is_called_sh(verbs: set[str]) -> None:
+    subprocess.run(["/bin/sh", "-n", "-c", render_script(verbs)], check=True)
+    subprocess.run(["bash", "--posix", "-n", "-c", render_script(verbs)], check=True)
 
 
 def test_another_file_than_the_hosts_file_is_not_edited() -> None:
@@ -94,7 +103,7 @@ def test_another_file_than_the_hosts_file_is_not_edited() -> None:
 def test_root_itself_needs_no_sudo() -> None:
     runner = FakeRunner((0, STARTED + b"devtls: done hosts\n"))
     result = root.call_root(call(uid=0), interactive=False, run=runner, uid=0, sudo=None)
-    assert result == root.RootDone(("hosts",), "devtls: started\ndevtls: done hosts\n")
+    assert result == root.RootDone(("hosts",), (), "devtls: started\ndevtls: done hosts\n")
     assert runner.asked[0][0][0] == "/bin/sh"
 
 
@@ -132,22 +141,31 @@ def test_a_hosts_file_that_changed_meanwhile_is_its_own_answer() -> None:
     assert root.call_root(call(), interactive=False, run=runner, uid=0, sudo=None) == root.HostsChanged()
 
 
-def test_a_failure_tells_what_was_done_before_and_what_to_do() -> None:
-    runner = FakeRunner((Status.STORE_FAILED, STARTED + b"devtls: done hosts\nno room\n"))
+def test_what_is_not_possible_is_told_beside_what_was_done() -> None:
+    runner = FakeRunner((0, STARTED + b"devtls: failed 42 hosts\ndevtls: done install devtls-0000000b\n"))
+    result = root.call_root(call(), interactive=False, run=runner, uid=0, sudo=None)
+    assert isinstance(result, root.RootDone)
+    assert (result.done, result.failed) == (("install devtls-0000000b",), (("hosts", Status.IMMUTABLE),))
+    assert root.why_failed(result.failed[0][1])[1][-1] == "  sudo chattr -i -a /etc/hosts"
+
+
+def test_a_refusal_by_the_script_tells_what_it_said_and_what_to_do() -> None:
+    runner = FakeRunner((Status.NO_STORE, STARTED + b"no room\n"))
     result = root.call_root(call(), interactive=False, run=runner, uid=0, sudo=None)
     assert isinstance(result, root.RootFailed)
-    assert (result.done, result.said) == (("hosts",), "no room")
+    assert (result.done, result.said) == ((), "no room")
     assert result.cure[-1].startswith("  sudo ")
 
 
 def test_every_way_the_script_fails_has_a_fact() -> None:
     assert {*root.FACTS, Status.CHANGED_MEANWHILE} == set(Status)
-    assert all(f"fail {status} " in SCRIPT for status in Status)
+    script = render_script(set(LOOK))
+    assert all(re.search(rf"(fail|return|failed) {status}\b", script) for status in Status)
 
 
 def test_the_script_knows_the_marks_of_the_hosts_block() -> None:
     rendered = hosts.render(b"x", ["love.cat"], ipv6=True).split(b"\n")[1:-1]
-    pattern = SCRIPT.split("-x -E '")[1].split("'")[0]
+    pattern = CHECK_HOSTS.split("-x -E '")[1].split("'")[0]
     for line in [*rendered, hosts.BEGIN]:
         grep = subprocess.run(["grep", "-x", "-E", pattern], input=line, check=False, capture_output=True)
         assert grep.returncode == 0, line

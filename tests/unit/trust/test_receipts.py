@@ -26,6 +26,7 @@ class FakeStore:
     name: str = "fake"
     needs_root: bool = False
     is_broken: bool = False
+    is_discarded: bool = False
     kept: set[str] = field(default_factory=set)
 
     def is_trusted(self, authority: Authority) -> bool:
@@ -48,6 +49,9 @@ class FakeStore:
 
     def holds(self, held: Held) -> bool:
         return held.fingerprint in self.kept
+
+    def discard(self) -> None:
+        self.is_discarded = True
 
     def find_held(self, owner: str) -> tuple[Held, ...]:
         return tuple(Held(f"devtls-{each}", each) for each in self.kept if owner == "me@here")

@@ -1,0 +1,36 @@
+"""Tell what happens to the machine while it happens, and what is about to happen as root."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from devtls import report
+from devtls.cli.output import say, style_of
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from devtls.plan import Item
+    from devtls.system.root import RootCall
+
+
+class Talk:
+    """Tells what happens, line by line (apply.Told)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.style = style_of(stream)
+
+    def done(self, item: Item, fact: str = "") -> None:
+        """A step was done just now, or was so already."""
+        say([report.render_item(item, "now", self.style, fact)], self.stream)
+
+    def asking(self, call: RootCall) -> None:
+        """Print the whole of what sudo is about to run; as root there is no door to go through, only a list."""
+        changes, script = call.text.split("\nwhere SCRIPT is:\n", 1)
+        changes, _newline, command = changes.rpartition("\n")
+        if os.geteuid() != 0:
+            say(["To be run as root, and nothing else:", f"  {command}", "where SCRIPT is:"], self.stream)
+            say([self.style.quiet(line) for line in script.splitlines()], self.stream)
+        say(["As root:", *(f"  {line}" for line in changes.splitlines())], self.stream)

@@ -1,0 +1,154 @@
+"""The session's place in the gateway: described to it, kept, and left."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from devtls import report
+from devtls.model import Endpoint
+from devtls.nginx.access import AccessLog
+from devtls.nginx.registration import Registration
+from devtls.nginx.render import Site, render_site
+from devtls.system import files, processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devtls.nginx.access import SeenHandshake
+    from devtls.nginx.gateway import Greeting
+    from devtls.session.services import Services
+    from devtls.session.setup import Setup
+    from devtls.session.voice import Voice
+    from devtls.system.channel import Message
+    from devtls.system.loop import Loop
+
+LOOK_EVERY = 0.002  # s; the keeper ends within 10 ms of its last project
+
+
+class Owner(Protocol):
+    """Who is told how it stands."""
+
+    def place_is_live(self) -> None:
+        """The gateway serves the site."""
+        ...
+
+    def place_is_refused(self, fact: str, exit_code: int) -> None:
+        """The site cannot be served."""
+        ...
+
+
+class Place:
+    """A project in the gateway (nginx.registration.Owner)."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a session that meet here
+        self,
+        loop: Loop,
+        setup: Setup,
+        services: Services,
+        voice: Voice,
+        owner: Owner,
+        seen: Callable[[SeenHandshake], None],
+    ) -> None:
+        self._loop = loop
+        self._setup = setup
+        self._services = services
+        self._voice = voice
+        self._owner = owner
+        self._left: Callable[[], None] | None = None
+        self._access_log = AccessLog(loop, setup.log_socket, seen)
+        self._registration = Registration(
+            loop,
+            self,
+            paths=setup.paths,
+            nginx=setup.nginx,
+            templates=setup.templates,
+            environment=setup.environment,
+            sockets=setup.sockets,
+        )
+        self._lock = setup.start_lock
+        self.keeper_pid: int | None = None
+        self.is_live = False
+
+    def open(self) -> None:
+        """Register, starting the gateway if need be."""
+        self._registration.open()
+
+    def update(self) -> None:
+        """Describe the site anew."""
+        self.is_live = False
+        self._registration.update()
+
+    def leave(self, left: Callable[[], None]) -> None:
+        """Have the site taken out; `left` is called when it is, and when the gateway has ended if it was the last."""
+        self._left = left
+        self._registration.goodbye()
+
+    def close(self) -> None:
+        """Let go of sockets and files."""
+        self._unlock()
+        self._registration.close()
+        self._access_log.close()
+
+    # nginx.registration.Owner
+
+    def describe_site(self, greeting: Greeting) -> Message:
+        """The register message: the site as this gateway's nginx understands it."""
+        setup = self._setup
+        text = render_site(self._site(), greeting.listen, greeting.nginx.features, setup.templates)
+        files.write_atomically(setup.folder / "site.conf", text.encode())
+        facts = {
+            "directory": str(setup.project.directory),
+            "domains": list(setup.hosts),
+            "pid": os.getpid(),
+            "session": setup.session,
+            "spare": {"fullchain": str(setup.leaves[0].fullchain), "key": str(setup.leaves[0].key)},
+        }
+        return {"do": "register", "site": text, "facts": facts}
+
+    def site_is_live(self, greeting: Greeting) -> None:
+        """The gateway serves us."""
+        if self.keeper_pid is None:
+            fact = f"{greeting.nginx.name} serves {', '.join(self._setup.hosts)}"
+            self._voice.say([report.render_done("gateway", fact, self._voice.style)])
+        elif self.keeper_pid != greeting.pid:
+            self._voice.tell(f"the gateway was gone and is back, pid {greeting.pid}")
+        self.keeper_pid = greeting.pid
+        self._unlock()
+        self.is_live = True
+        self._owner.place_is_live()
+
+    def site_is_refused(self, answer: Message) -> None:
+        """Another project has the domain, or nginx refuses what we rendered."""
+        if owner := answer.get("owner"):
+            place = f"{owner['directory']} (pid {owner['pid']})"
+            self._owner.place_is_refused(f"{answer['domain']} is served already, by the project in {place}", 4)
+        else:
+            said = answer.get("message", "")
+            self._owner.place_is_refused(f"nginx refuses the configuration of this project: {said}", 1)
+
+    def gateway_is_gone(self, fact: str) -> None:
+        """No gateway can be had."""
+        self._owner.place_is_refused(f"{fact}; its log is {self._setup.paths.gateway / 'gateway.log'}", 1)
+
+    def site_is_gone(self, *, is_last: bool) -> None:
+        """We are out of it; the last one out sees the keeper end."""
+        if is_last and self.keeper_pid and processes.identify(self.keeper_pid):
+            self._loop.call_later(LOOK_EVERY, lambda: self.site_is_gone(is_last=True))
+        elif self._left:
+            self._left()
+
+    def _site(self) -> Site:
+        upstreams = [(name, self._services.endpoint(name)) for name in self._services.runners]
+        routes = []
+        for route in self._setup.project.routes:
+            if isinstance(route.target, Endpoint):
+                upstreams.append((route.prefix, route.target))
+            routes.append((route.prefix, route.target if isinstance(route.target, str) else route.prefix))
+        setup = self._setup
+        return Site(setup.folder.name, setup.leaves, tuple(routes), tuple(upstreams), setup.log_socket)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

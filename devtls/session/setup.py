@@ -1,0 +1,101 @@
+"""What a session is started with, and where it can be met."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from devtls.supervise.service import SESSION_MARKER
+from devtls.system import files, processes
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from devtls.model import Authority, Leaf, Project
+    from devtls.nginx.binary import Nginx
+    from devtls.report import Style
+    from devtls.system.paths import Paths
+
+LEFTOVER_GRACE = 1.0  # s between TERM and KILL for what a killed session left behind
+
+
+class Setup(Struct, frozen=True):
+    """All that was found or made before a session begins.
+
+    Attributes:
+        hosts: every host served, the domains first; each has a leaf, and an authority that covers it.
+        sockets: the gateway's listening sockets, https first; bound for it or duplicated from it.
+        start_lock: the descriptor that keeps other `up`s from starting a gateway meanwhile; closed once ours is there.
+        session: unique; marks every process that it starts.
+        screen: the descriptor for people; document: the one for the status document in JSON, or None.
+        columns: of the terminal; None when there is none.
+        since: time.monotonic() of the command's start.
+        closing_words: lines told before Ready.
+    """
+
+    project: Project
+    hosts: tuple[str, ...]
+    leaves: tuple[Leaf, ...]
+    authorities: tuple[Authority, ...]
+    paths: Paths
+    nginx: Nginx
+    templates: Path
+    environment: Mapping[str, str]
+    sockets: Sequence[socket.socket]
+    https_port: int
+    start_lock: int | None
+    session: str
+    style: Style
+    screen: int
+    document: int | None
+    columns: int | None
+    since: float
+    closing_words: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The state of this project."""
+        return self.paths.project(self.project.directory)
+
+    @property
+    def log_socket(self) -> Path:
+        """Where nginx tells of handshakes."""
+        return self.paths.socket(self.folder, "log.sock")
+
+    @property
+    def control_socket(self) -> Path:
+        """Where other commands ask."""
+        return control_path(self.paths, self.project.directory)
+
+    def log(self, service: str) -> Path:
+        """What a service printed."""
+        return self.folder / "logs" / f"{service}.log"
+
+
+def control_path(paths: Paths, directory: Path) -> Path:
+    """Where the session of a project listens."""
+    return paths.socket(paths.project(directory), "control.sock")
+
+
+def begin_session(paths: Paths, directory: Path) -> str:
+    """Return a new session's name; what a killed one left behind is ended first. The project's lock must be held."""
+    record = paths.project(directory) / "session"
+    before = (files.read_or_none(record) or b"").decode("ascii", "replace").strip()
+    if before:
+        processes.end(lambda: processes.find_marked(SESSION_MARKER, before), LEFTOVER_GRACE)
+    session = os.urandom(8).hex()
+    files.write_atomically(record, session.encode())
+    return session
+
+
+def words_of(project: Project) -> dict[str, Any]:
+    """What was asked for, for comparing with what another `up` in the same folder asks for."""
+    return {
+        "domains": list(project.domains),
+        "services": {service.name: list(service.argv) for service in project.services},
+        "routes": {route.prefix: str(route.target) for route in project.routes},
+    }

@@ -1,0 +1,433 @@
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from devtls.errors import DevtlsError
+from devtls.model import Endpoint
+from devtls.nginx.binary import Nginx
+from devtls.nginx.keeper import LONELY, RESTART_AFTER, Keeper, Setup, parse_registration, parse_setup
+from devtls.nginx.templates import find_templates
+from devtls.system.channel import Link, Message
+from devtls.system.loop import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NGINX = Nginx("/usr/sbin/nginx", (1, 22, 1), frozenset({"reject_handshake"}))
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeMaster:
+    """An nginx that reads what it is given, refuses what has a word in it, and reloads at once or when told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pid: int | None = None
+        self.refused_word = "nonsense"
+        self.is_slow = False
+        self.tested: list[list[str]] = []
+        self.served: list[list[str]] = []
+        self.going_live: list[Callable[[], None]] = []
+        self.is_stopped = False
+
+    def test(self, configuration: Path) -> None:
+        self.tested.append(read_sites(configuration))
+        if any(self.refused_word in site for site in self.tested[-1]):
+            raise DevtlsError("nginx: [emerg] unknown directive")
+
+    def reload(self, live: Callable[[], None]) -> None:
+        self.pid = 42
+        self.served.append(read_sites(self.folder / "live"))
+        if self.is_slow:
+            self.going_live.append(live)
+        else:
+            live()
+
+    def stop(self, stopped: Callable[[], None]) -> None:
+        self.is_stopped = True
+        stopped()
+
+
+def read_sites(configuration: Path) -> list[str]:
+    assert "include sites/*.conf;" in (configuration / "nginx.conf").read_text("utf-8")
+    return [path.read_text("utf-8") for path in sorted((configuration / "sites").glob("*.conf"))]
+
+
+class Project:
+    """A project's end of the connection."""
+
+    def __init__(self, loop: Loop, path: Path) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(str(path))
+        self.heard: list[Message] = []
+        self.descriptors: list[int] = []
+        self.is_gone = False
+        self.link = Link(loop, connection, self.hear, self.note_gone)
+
+    def hear(self, message: Message, descriptors: list[int]) -> None:
+        self.heard.append(message)
+        self.descriptors += descriptors
+
+    def note_gone(self) -> None:
+        self.is_gone = True
+
+    def register(self, *domains: str, site: str = "", session: str = "s" * 16, **facts: Any) -> None:
+        known = {"directory": f"/home/dev/{domains[0]}", "domains": list(domains), "pid": 7, "session": session}
+        self.link.send({"do": "register", "site": site or f"# {domains[0]}", "facts": {**known, **facts}})
+
+
+class Stage:
+    """A keeper on a loop, with an nginx that is not one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.loop = Loop(self.clock)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = Endpoint(*self.listener.getsockname())
+        https = ((self.endpoint, self.listener.fileno()),)
+        setup = Setup(folder, folder / "gateway.sock", find_templates({}), NGINX, https, ())
+        self.keeper = Keeper(self.loop, setup)
+        self.master = FakeMaster(folder)
+        self.keeper.master = self.master  # type: ignore[assignment] # it does what the keeper asks of one
+        self.keeper.open()
+        self.projects: list[Project] = []
+
+    def visit(self) -> Project:
+        project = Project(self.loop, self.keeper.setup.control)
+        self.projects.append(project)
+        self.until(lambda: project.heard)
+        return project
+
+    def visit_and_register(self, *domains: str) -> Project:
+        project = self.visit()
+        project.register(*domains)
+        self.until(lambda: {"is": "registered"} in project.heard)
+        return project
+
+    def until(self, condition: Callable[[], object]) -> None:
+        for _ in range(1000):
+            if condition():
+                return
+            self.loop.turn(0.01)
+        pytest.fail("waited in vain")
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.loop.turn(0)
+
+    def close(self) -> None:
+        for project in self.projects:
+            project.link.close()
+            for descriptor in project.descriptors:
+                os.close(descriptor)
+        for visitor in tuple(self.keeper.visitors):
+            if visitor.link:
+                visitor.link.close()
+        self.keeper.end()
+        self.listener.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path)
+    yield stage
+    stage.close()
+
+
+def test_a_visitor_is_told_everything_and_given_the_sockets(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    (hello,) = (visitor := stage.visit()).heard
+    assert list(hello) == ["hello", "protocol", "version", "pid", "nginx", "https", "http", "sites"]
+    assert (hello["hello"], hello["protocol"], hello["pid"]) == ("devtls-gateway", 1, os.getpid())
+    assert hello["nginx"] == {"path": NGINX.path, "version": [1, 22, 1], "features": ["reject_handshake"]}
+    assert hello["sites"] == [{"directory": "/home/dev/love.cat", "domains": ["love.cat"], "pid": 7}]
+    assert hello["https"] == [[stage.endpoint.host, stage.endpoint.port]]
+    (descriptor,) = visitor.descriptors
+    assert os.path.sameopenfile(descriptor, stage.listener.fileno())
+
+
+def test_a_site_is_read_by_nginx_before_it_is_served(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    assert stage.master.tested == stage.master.served == [["# love.cat"]]
+
+
+def test_projects_are_served_together_each_as_long_as_its_connection(stage: Stage) -> None:
+    first = stage.visit_and_register("love.cat")
+    stage.visit_and_register("purr.cat")
+    assert stage.master.served[-1] == ["# love.cat", "# purr.cat"]
+    first.link.close()
+    stage.until(lambda: len(stage.master.served) == 3)
+    assert stage.master.served[-1] == ["# purr.cat"]
+    assert not stage.keeper.ending
+
+
+def test_a_duplicate_domain_is_refused_with_its_owner_and_disturbs_nobody(stage: Stage) -> None:
+    stage.visit_and_register("love.cat", "www.love.cat")
+    second = stage.visit()
+    second.register("purr.cat", "www.love.cat")
+    stage.until(lambda: len(second.heard) == 2)
+    refused = second.heard[1]
+    assert (refused["is"], refused["why"], refused["domain"]) == ("refused", "domain", "www.love.cat")
+    assert refused["owner"] == {"directory": "/home/dev/love.cat", "domains": ["love.cat", "www.love.cat"], "pid": 7}
+    assert stage.master.served == [["# love.cat"]]
+
+
+def test_a_domain_is_free_again_once_its_project_is_gone(stage: Stage) -> None:
+    stage.visit_and_register("purr.cat")
+    first = stage.visit_and_register("love.cat")
+    first.link.close()
+    stage.until(lambda: len(stage.keeper.visitors) == 1)
+    stage.visit_and_register("love.cat")
+
+
+def test_a_site_that_nginx_refuses_takes_nobody_down(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    second = stage.visit()
+    second.register("purr.cat", site="nonsense;")
+    stage.until(lambda: len(second.heard) == 2)
+    refused = second.heard[1]
+    assert (refused["why"], refused["message"]) == ("config", "nginx: [emerg] unknown directive")
+    assert stage.master.served == [["# love.cat"]]
+    (live,) = (stage.keeper.setup.folder / "conf").iterdir()
+    assert live == (stage.keeper.setup.folder / "live").resolve()
+
+
+def test_a_project_whose_new_site_is_refused_is_served_as_before(stage: Stage) -> None:
+    project = stage.visit_and_register("love.cat")
+    project.register("love.cat", site="nonsense;")
+    stage.until(lambda: project.heard[-1]["is"] == "refused")
+    stage.visit_and_register("purr.cat")
+    assert stage.master.served[-1] == ["# love.cat", "# purr.cat"]
+
+
+def test_a_project_may_describe_its_site_anew(stage: Stage) -> None:
+    project = stage.visit_and_register("love.cat")
+    project.register("love.cat", site="# moved")
+    stage.until(lambda: len(stage.master.served) == 2)
+    assert stage.master.served[-1] == ["# moved"]
+    assert len(stage.keeper.visitors) == 1
+
+
+def test_changes_wait_for_the_one_that_is_on_its_way(stage: Stage) -> None:
+    stage.master.is_slow = True
+    first, second = stage.visit(), stage.visit()
+    first.register("love.cat")
+    stage.until(lambda: stage.master.going_live)
+    second.register("purr.cat")
+    stage.until(lambda: stage.keeper.changes)
+    assert stage.master.served == [["# love.cat"]]
+    stage.master.going_live.pop()()
+    stage.until(lambda: {"is": "registered"} in first.heard)
+    assert stage.master.served == [["# love.cat"], ["# love.cat", "# purr.cat"]]
+    assert {"is": "registered"} not in second.heard
+
+
+def test_who_leaves_while_it_waits_is_not_served(stage: Stage) -> None:
+    stage.master.is_slow = True
+    first, second = stage.visit(), stage.visit()
+    first.register("love.cat")
+    stage.until(lambda: stage.master.going_live)
+    second.register("purr.cat")
+    stage.until(lambda: stage.keeper.changes)
+    second.link.close()
+    stage.until(lambda: len(stage.keeper.changes) == 2)
+    stage.master.going_live.pop()()
+    assert (stage.master.served, len(stage.keeper.visitors)) == ([["# love.cat"]], 1)
+
+
+def test_a_goodbye_is_answered_once_the_site_is_gone(stage: Stage) -> None:
+    first = stage.visit_and_register("love.cat")
+    stage.visit_and_register("purr.cat")
+    stage.master.is_slow = True
+    first.link.send({"do": "goodbye"})
+    stage.until(lambda: stage.master.going_live)
+    assert stage.master.served[-1] == ["# purr.cat"]
+    assert first.heard[-1] == {"is": "registered"}
+    stage.master.going_live.pop()()
+    stage.until(lambda: first.is_gone)
+    assert first.heard[-1] == {"is": "bye", "last": False}
+    assert not stage.keeper.ending
+
+
+def test_the_last_one_out_ends_nginx_and_is_told(stage: Stage) -> None:
+    project = stage.visit_and_register("love.cat")
+    project.link.send({"do": "goodbye"})
+    stage.until(lambda: project.is_gone)
+    assert project.heard[-1] == {"is": "bye", "last": True}
+    assert stage.master.is_stopped
+    assert [path.name for path in stage.keeper.setup.folder.iterdir()] == []
+
+
+def test_the_last_one_out_ends_nginx_even_when_it_was_killed(stage: Stage) -> None:
+    project = stage.visit_and_register("love.cat")
+    project.link.close()
+    stage.until(lambda: stage.master.is_stopped)
+    assert not stage.keeper.setup.control.exists()
+
+
+def test_who_says_goodbye_without_a_site_gets_one_too(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    visitor = stage.visit()
+    visitor.link.send({"do": "goodbye"})
+    stage.until(lambda: visitor.is_gone)
+    assert visitor.heard[-1] == {"is": "bye", "last": False}
+    assert len(stage.master.served) == 1
+
+
+def test_a_keeper_whose_only_visitor_will_not_come_in_ends(stage: Stage) -> None:
+    visitor = stage.visit()
+    visitor.link.send({"do": "goodbye"})
+    stage.until(lambda: visitor.is_gone)
+    assert visitor.heard[-1] == {"is": "bye", "last": True}
+    assert stage.keeper.ending
+
+
+def test_a_session_that_drops_without_a_goodbye_has_its_processes_ended(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    session = secrets.token_hex(8)
+    program = [sys.executable, "-c", "print(flush=True); input()"]
+    environment = {**os.environ, "DEVTLS_SESSION": session}
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as left:
+        assert left.stdout
+        left.stdout.readline()  # its environment is its own by now
+        project = stage.visit()
+        project.register("purr.cat", session=session)
+        stage.until(lambda: {"is": "registered"} in project.heard)
+        project.link.close()
+        stage.until(lambda: left.poll() is not None)
+        assert left.returncode == -15
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"do": "register"},
+        {"do": "register", "site": "", "facts": None},
+        {"do": "register", "site": "", "facts": []},
+        {"do": "dance"},
+        {},
+    ],
+)
+def test_what_is_not_understood_is_refused_and_the_connection_stays(stage: Stage, message: Message) -> None:
+    project = stage.visit()
+    project.link.send(message)
+    stage.until(lambda: len(project.heard) == 2)
+    assert (project.heard[1]["is"], project.heard[1]["why"]) == ("refused", "message")
+    project.register("love.cat")
+    stage.until(lambda: {"is": "registered"} in project.heard)
+
+
+def test_sockets_that_nobody_asked_for_are_closed(stage: Stage) -> None:
+    project = stage.visit()
+    reader, writer = os.pipe()
+    project.link.send({"do": "dance"}, [writer])
+    os.close(writer)
+    stage.until(lambda: len(project.heard) == 2)
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+def test_a_keeper_that_nobody_visits_ends(stage: Stage) -> None:
+    stage.pass_time(LONELY)
+    assert stage.keeper.ending
+
+
+def test_a_keeper_that_somebody_may_yet_register_with_stays(stage: Stage) -> None:
+    visitor = stage.visit()
+    stage.pass_time(LONELY)
+    assert not stage.keeper.ending
+    visitor.link.close()
+    stage.until(lambda: not stage.keeper.visitors)
+    stage.pass_time(LONELY)
+    assert stage.keeper.ending
+
+
+def test_an_nginx_that_dies_is_started_again(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    stage.master.pid = None
+    stage.keeper._master_died()
+    assert len(stage.master.served) == 1
+    stage.pass_time(RESTART_AFTER)
+    assert stage.master.served == [["# love.cat"]] * 2
+
+
+def test_an_nginx_that_dies_when_nobody_is_served_stays_dead(stage: Stage) -> None:
+    stage.keeper._master_died()
+    stage.pass_time(RESTART_AFTER)
+    assert stage.master.served == []
+
+
+def test_only_the_live_configuration_is_kept(stage: Stage) -> None:
+    for name in ("love.cat", "purr.cat", "meow.cat"):
+        stage.visit_and_register(name)
+    folder = stage.keeper.setup.folder
+    assert list((folder / "conf").iterdir()) == [(folder / "live").resolve()]
+    assert (folder / "live").resolve().stat().st_mode & 0o777 == 0o700
+
+
+def registration(**facts: Any) -> Message:
+    known = {"directory": "/home/dev/shop", "domains": ["love.cat"], "pid": 7, "session": "abc"}
+    return {"do": "register", "site": "server {}", "facts": {**known, **facts}}
+
+
+def test_a_registration_is_read() -> None:
+    spare = {"fullchain": "/data/fullchain.pem", "key": "/data/key.pem"}
+    found = parse_registration(registration(spare=spare))
+    assert (found.site, found.directory, found.domains) == ("server {}", "/home/dev/shop", ("love.cat",))
+    assert (found.pid, found.session) == (7, "abc")
+    assert found.spare
+    assert (found.spare.fullchain, found.spare.key) == (Path("/data/fullchain.pem"), Path("/data/key.pem"))
+    assert parse_registration(registration()).spare is None
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"domains": []},
+        {"domains": [7]},
+        {"domains": None},
+        {"pid": "7"},
+        {"pid": None},
+        {"session": None},
+        {"directory": 7},
+        {"spare": "x"},
+        {"spare": {"fullchain": "x"}},
+        {"spare": {"fullchain": 1, "key": 2}},
+    ],
+)
+def test_what_is_no_registration_is_an_error(facts: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        parse_registration(registration(**facts))
+
+
+def test_a_setup_is_read_with_https_before_http() -> None:
+    words = {
+        "folder": "/state/gateway",
+        "control": "/state/gateway/gateway.sock",
+        "templates": "/templates",
+        "nginx": {"path": "/usr/sbin/nginx", "version": [1, 22, 1], "features": ["reject_handshake"]},
+        "https": [["127.0.0.1", 443, 3], ["::1", 443, 4]],
+        "http": [["127.0.0.1", 80, 5]],
+    }
+    setup = parse_setup(json.dumps(words))
+    assert (setup.nginx, setup.descriptors) == (NGINX, (3, 4, 5))
+    assert setup.listen.https == (Endpoint("127.0.0.1", 443), Endpoint("::1", 443))
+    assert setup.listen.http == (Endpoint("127.0.0.1", 80),)

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from devtls.errors import ConflictError
+from devtls.model import Authority, Endpoint, Leaf, Project, Route, Service
+from devtls.plan import (
+    Already,
+    BindPorts,
+    CreateAuthority,
+    EditHosts,
+    Found,
+    IssueLeaf,
+    Plan,
+    Port,
+    PortState,
+    RunService,
+    ServeSite,
+    StartGateway,
+    StoreFound,
+    TrustRoots,
+    hosts_of,
+    make_plan,
+    subtrees_of,
+)
+
+UNTIL = datetime(2030, 1, 2, tzinfo=UTC)
+LOCAL = Authority("00000001", ("localhost", "test"), Path("ca/1"), "", UNTIL)
+CAT = Authority("00000002", ("love.cat",), Path("ca/2"), "", UNTIL)
+BOTH = frozenset({LOCAL.id, CAT.id})
+NSS = StoreFound("Chromium", needs_root=False, trusted=frozenset())
+DEBIAN = StoreFound("system store", needs_root=True, trusted=frozenset())
+HOSTS = ("love.cat", "love.cat.localhost")
+HTTPS = (Endpoint("127.0.0.1", 443), Endpoint("::1", 443))
+HTTP = (Endpoint("127.0.0.1", 80), Endpoint("::1", 80))
+
+
+def leaf(host: str) -> Leaf:
+    return Leaf(host, Path("leaf.pem"), Path("leaf.key"), 1, UNTIL)
+
+
+def project(*domains: str, https_port: int | None = None) -> Project:
+    directory = Path("/home/dev/shop")
+    services = (Service("web", ("node", "app.js"), 3000, directory),)
+    return Project(directory, domains or ("love.cat",), services, (Route("/", "web"),), https_port=https_port)
+
+
+FRESH = Found(
+    can_be_root=True,
+    why_not_root="",
+    ipv6=True,
+    authorities=(),
+    leaves=(),
+    hosts_here=frozenset(),
+    hosts_foreign=(),
+    stores=(DEBIAN, NSS),
+    gateway=None,
+    nginx="nginx 1.22.1",
+    https=Port(443, PortState.NEEDS_ROOT),
+    http=Port(80, PortState.NEEDS_ROOT),
+)
+DONE = replace(
+    FRESH,
+    authorities=(LOCAL, CAT),
+    leaves=tuple(map(leaf, HOSTS)),
+    hosts_here=frozenset(HOSTS),
+    stores=(replace(DEBIAN, trusted=BOTH), replace(NSS, trusted=BOTH)),
+    gateway=HTTPS,
+)
+ROOTLESS = replace(FRESH, can_be_root=False, why_not_root="there is no sudo on this machine")
+
+
+def facts_of(plan: Plan) -> list[str]:
+    return [fact for fact, _cure in plan.notices]
+
+
+def test_a_plan_for_a_fresh_machine_says_all_that_is_done_in_order() -> None:
+    both = (("localhost", "test"), ("love.cat",))
+    assert make_plan(project(), FRESH) == Plan(
+        items=(
+            CreateAuthority(("localhost", "test")),
+            CreateAuthority(("love.cat",)),
+            IssueLeaf("love.cat"),
+            IssueLeaf("love.cat.localhost"),
+            EditHosts(HOSTS),
+            TrustRoots("system store", True, both),
+            TrustRoots("Chromium", False, both),
+            BindPorts(HTTPS, HTTP, True),
+            StartGateway("nginx 1.22.1"),
+            ServeSite(HOSTS),
+            RunService("web", ("node", "app.js"), 3000),
+        ),
+        notices=(),
+        hosts=HOSTS,
+    )
+
+
+def test_a_plan_for_a_machine_where_all_is_so_only_serves_the_site_and_runs_the_app() -> None:
+    plan = make_plan(project(), DONE)
+    assert [item for item in plan.items if not isinstance(item, Already)] == [
+        ServeSite(HOSTS),
+        RunService("web", ("node", "app.js"), 3000),
+    ]
+    assert plan.items[:6] == (
+        Already("CA for localhost and test", "valid until 2030-01-02"),
+        Already("CA for love.cat", "valid until 2030-01-02"),
+        Already("certificate love.cat", "valid until 2030-01-02"),
+        Already("certificate love.cat.localhost", "valid until 2030-01-02"),
+        Already("/etc/hosts", "love.cat, love.cat.localhost"),
+        Already("trust: system store"),
+    )
+    assert plan.notices == ()
+    assert not plan.needs_root
+
+
+def test_a_domain_that_is_added_adds_only_what_is_its_own() -> None:
+    plan = make_plan(project("love.cat", "purr.cat"), DONE)
+    assert [item for item in plan.items if not isinstance(item, Already)][:-2] == [
+        CreateAuthority(("purr.cat",)),
+        IssueLeaf("purr.cat"),
+        IssueLeaf("purr.cat.localhost"),
+        EditHosts(("purr.cat", "purr.cat.localhost")),
+        TrustRoots("system store", True, (("purr.cat",),)),
+        TrustRoots("Chromium", False, (("purr.cat",),)),
+    ]
+
+
+def test_a_store_that_lost_a_root_is_told_to_trust_just_that_one() -> None:
+    stores = (replace(DEBIAN, trusted=BOTH), replace(NSS, trusted=frozenset({LOCAL.id})))
+    plan = make_plan(project(), replace(DONE, stores=stores))
+    assert TrustRoots("Chromium", False, (("love.cat",),)) in plan.items
+    assert Already("trust: system store") in plan.items
+    assert not plan.needs_root
+
+
+@pytest.mark.parametrize(
+    ("found", "needs_root"),
+    [
+        (DONE, False),
+        (replace(DONE, hosts_here=frozenset()), True),
+        (replace(DONE, stores=(DEBIAN,)), True),
+        (replace(DONE, stores=(NSS,)), False),
+        (replace(DONE, gateway=None), True),
+        (replace(DONE, gateway=None, https=Port(443, PortState.FREE)), False),
+    ],
+)
+def test_root_is_asked_for_only_when_a_step_needs_it(found: Found, needs_root: bool) -> None:
+    assert make_plan(project(), found).needs_root is needs_root
+
+
+def test_without_root_it_serves_on_8443_and_says_the_one_command() -> None:
+    plan = make_plan(project(), ROOTLESS)
+    assert not plan.needs_root
+    (ports,) = [item for item in plan.items if isinstance(item, BindPorts)]
+    assert [str(each) for each in (*ports.https, *ports.http)] == [
+        "127.0.0.1:8443",
+        "[::1]:8443",
+        "127.0.0.1:8080",
+        "[::1]:8080",
+    ]
+    ((fact, cure),) = [notice for notice in plan.notices if "so it is served on 8443" in notice[0]]
+    assert "port 443 needs root" in fact
+    assert [line for line in cure if line.startswith("  ")] == [
+        "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80"
+    ]
+
+
+def test_without_root_the_hosts_line_is_told_and_a_name_that_works_anyway() -> None:
+    plan = make_plan(project(), ROOTLESS)
+    assert not any(isinstance(item, EditHosts) for item in plan.items)
+    (cure,) = [cure for fact, cure in plan.notices if "browsers reach https://love.cat.localhost:8443" in fact]
+    assert cure[-1] == "  127.0.0.1 love.cat love.cat.localhost"
+
+
+def test_why_root_cannot_be_had_is_told_once() -> None:
+    facts = facts_of(make_plan(project(), ROOTLESS))
+    assert len(facts) == 3
+    assert sum(fact.count("there is no sudo on this machine") for fact in facts) == 1
+    assert facts[0].startswith("root cannot be had (there is no sudo on this machine)")
+
+
+def test_without_root_the_users_own_stores_trust_and_only_a_store_that_misses_a_root_is_told() -> None:
+    plan = make_plan(project(), ROOTLESS)
+    assert [item.store for item in plan.items if isinstance(item, TrustRoots)] == ["Chromium"]
+    assert [fact for fact in facts_of(plan) if "the system store is as it was" in fact]
+    trusting = replace(ROOTLESS, authorities=DONE.authorities, stores=(DONE.stores[0], NSS))
+    assert [fact for fact in facts_of(make_plan(project(), trusting)) if "system store" in fact] == []
+
+
+def test_without_root_a_machine_where_all_is_so_has_nothing_to_tell() -> None:
+    assert make_plan(project(), replace(DONE, can_be_root=False, why_not_root="no sudo")).notices == ()
+
+
+def test_without_root_a_port_that_anybody_may_bind_is_443() -> None:
+    found = replace(ROOTLESS, https=Port(443, PortState.FREE), http=Port(80, PortState.FREE))
+    assert BindPorts(HTTPS, HTTP, False) in make_plan(project(), found).items
+
+
+def test_443_taken_is_exit_4_with_the_owner_and_how_to_end_it() -> None:
+    taken = Port(443, PortState.TAKEN, "nginx (pid 42, since 09:30)", "sudo systemctl stop nginx")
+    with pytest.raises(ConflictError, match=r"port 443 is taken by nginx \(pid 42, since 09:30\)") as refused:
+        make_plan(project("love.cat", "purr.cat"), replace(FRESH, https=taken))
+    assert refused.value.exit_code == 4
+    assert refused.value.cure == (
+        "End it, or take another port:",
+        "  sudo systemctl stop nginx",
+        "  devtls up love.cat purr.cat --https-port 8443 …",
+    )
+
+
+def test_443_taken_does_not_matter_to_who_joins_a_running_gateway() -> None:
+    taken = Port(443, PortState.TAKEN, "somebody")
+    plan = make_plan(project(), replace(DONE, https=taken))
+    assert Already("gateway", "nginx 1.22.1 on 443") in plan.items
+
+
+def test_losing_80_never_costs_443() -> None:
+    taken = Port(80, PortState.TAKEN, "apache2 (pid 7)", "sudo systemctl stop apache2")
+    plan = make_plan(project(), replace(FRESH, http=taken))
+    assert BindPorts(HTTPS, (), True) in plan.items
+    assert plan.notices == (
+        (
+            "port 80 is taken by apache2 (pid 7): http:// is not redirected, https:// works",
+            ("  sudo systemctl stop apache2",),
+        ),
+    )
+
+
+def test_without_root_nobody_cares_who_has_80() -> None:
+    plan = make_plan(project(), replace(ROOTLESS, http=Port(80, PortState.TAKEN, "apache2 (pid 7)")))
+    assert not any("port 80 " in fact for fact in facts_of(plan))
+    (ports,) = [item for item in plan.items if isinstance(item, BindPorts)]
+    assert ports.http[0].port == 8080
+
+
+def test_a_machine_without_ipv6_is_bound_on_ipv4_alone() -> None:
+    assert BindPorts(HTTPS[:1], HTTP[:1], True) in make_plan(project(), replace(FRESH, ipv6=False)).items
+
+
+def test_the_port_asked_for_is_bound() -> None:
+    found = replace(FRESH, https=Port(9443, PortState.FREE), http=Port(9080, PortState.FREE))
+    plan = make_plan(project(https_port=9443), found)
+    ports = BindPorts(tuple(replace(e, port=9443) for e in HTTPS), tuple(replace(e, port=9080) for e in HTTP), False)
+    assert ports in plan.items
+
+
+@pytest.mark.parametrize("https_port", [None, 443])
+def test_a_running_gateway_is_joined_when_its_port_will_do(https_port: int | None) -> None:
+    assert Already("gateway", "nginx 1.22.1 on 443") in make_plan(project(https_port=https_port), DONE).items
+
+
+def test_another_port_than_the_running_gateways_is_exit_4() -> None:
+    with pytest.raises(ConflictError, match="listens on 443, not on 9443") as refused:
+        make_plan(project(https_port=9443), DONE)
+    assert "devtls ps --all" in refused.value.cure[0]
+
+
+def test_a_line_of_the_users_own_is_left_and_told_with_the_command_that_removes_it() -> None:
+    plan = make_plan(project(), replace(FRESH, hosts_foreign=((7, " 10.0.0.1 love.cat # staging"),)))
+    (notice,) = plan.notices
+    assert notice[0].startswith("/etc/hosts line 7 ")
+    assert notice[0].endswith(": 10.0.0.1 love.cat # staging")
+    assert notice[1][-1] == "  sudo sed -i 7d /etc/hosts"
+
+
+@pytest.mark.parametrize(
+    ("domains", "hosts"),
+    [
+        (("love.cat",), ("love.cat", "love.cat.localhost")),
+        (("love.cat", "shop.test"), ("love.cat", "shop.test", "love.cat.localhost", "shop.test.localhost")),
+        (("shop.localhost",), ("shop.localhost",)),
+        (("localhost",), ("localhost",)),
+        (("love.cat", "love.cat.localhost"), ("love.cat", "love.cat.localhost")),
+    ],
+)
+def test_every_domain_is_also_served_below_localhost(domains: tuple[str, ...], hosts: tuple[str, ...]) -> None:
+    assert hosts_of(project(*domains)) == hosts
+
+
+@pytest.mark.parametrize(
+    ("domains", "subtrees"),
+    [
+        (("shop.test",), ()),
+        (("shop.localhost",), ()),
+        (("love.cat",), (("love.cat",),)),
+        (("www.love.cat", "love.cat"), (("love.cat",),)),
+        (("www.love.cat",), (("www.love.cat",),)),
+        (("love.cat", "clove.cat"), (("love.cat",), ("clove.cat",))),
+        (("mytest",), (("mytest",),)),
+    ],
+)
+def test_each_custom_domain_has_an_authority_unless_another_covers_it(
+    domains: tuple[str, ...], subtrees: tuple[tuple[str, ...], ...]
+) -> None:
+    assert subtrees_of(project(*domains)) == (("localhost", "test"), *subtrees)
+
+
+def test_an_authority_of_a_domain_signs_for_those_below_it() -> None:
+    plan = make_plan(project("www.love.cat"), replace(DONE, leaves=(), hosts_here=frozenset()))
+    assert not any(isinstance(item, CreateAuthority | TrustRoots) for item in plan.items)
+    assert IssueLeaf("www.love.cat") in plan.items
