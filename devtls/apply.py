@@ -22,6 +22,7 @@ from devtls.plan import (
     IssueLeaf,
     RunService,
     TrustRoots,
+    localhost_name,
     make_plan,
     without_hosts,
 )
@@ -53,6 +54,7 @@ class Applied:
         sockets: the gateway's, https first.
         notices: (fact, cure lines) of what could not be done; the project is served all the same.
         browsers: stores of browsers that have come to trust a root just now.
+        names: what browsers are told: each domain, or its .localhost name where the hosts file is not ours to change.
     """
 
     authorities: tuple[Authority, ...] = ()
@@ -60,6 +62,7 @@ class Applied:
     sockets: list[socket.socket] = field(default_factory=list)
     notices: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     browsers: list[str] = field(default_factory=list)
+    names: tuple[str, ...] = ()
 
     @property
     def https_port(self) -> int:
@@ -114,8 +117,14 @@ class Application:
         for item in self.plan.items:
             if isinstance(item, RunService):
                 self.told.done(item)
+        self.applied.names = tuple(self._reachable(domain) for domain in self.project.domains)
         self.applied.notices += self.plan.notices
         return self.applied
+
+    def _reachable(self, domain: str) -> str:
+        edited = [item for item in self.plan.items if isinstance(item, EditHosts) and item not in self._impossible]
+        is_here = domain in self.machine.found.hosts_here or any(domain in item.names for item in edited)
+        return domain if is_here else localhost_name(domain)
 
     def _tell(self, *kinds: type[Item]) -> None:
         """Tell what is done, in the plan's order, as far as these kinds reach."""

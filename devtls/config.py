@@ -9,17 +9,17 @@ import shutil
 from typing import TYPE_CHECKING
 
 from devtls.errors import DevtlsError, UsageError
-from devtls.model import Endpoint, Project, Route, Service, parse_domain
+from devtls.model import Endpoint, Project, Route, Service, is_local, parse_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 FIRST_PORT = 3000
-SHELL_WORDS = {"&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1"}
+HIGHEST_PORT = 65535
+SHELL_WORDS = "();<>|&"  # what a shell would act on, wherever it stands outside quotes
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 PREFIX = re.compile(r"/[A-Za-z0-9._~!&'()*+,=:@/-]*")  # RFC 3986 pchar, less what nginx or a reader would stumble on
-RESERVED = ("localhost", "test")  # RFC 6761: nobody's real names
 
 
 class CommandNotFoundError(DevtlsError):
@@ -73,14 +73,16 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
     targets = _parse_routes(routes)
     if websocket_path is not None and not PREFIX.fullmatch(websocket_path.split("?")[0]):
         raise UsageError(f"{websocket_path!r} is not a path", "Give the path of the WebSocket, such as --ws /chat")
-    commands = {"web": app, **{_name_of(prefix): text for prefix, text in targets.items() if isinstance(text, str)}}
+    name_of = _names_of([prefix for prefix, target in targets.items() if isinstance(target, str)])
+    commands = {"web": app, **{name_of[prefix]: text for prefix, text in targets.items() if isinstance(text, str)}}
     programs = {name: _parse_program(text, directory, environment) for name, text in commands.items()}
     services: list[Service] = []
     for name, (argv, assigned) in programs.items():  # ports are claimed last, when nothing can be wrong any more
-        number = find_port(services[-1].port + 1) if services else port or find_port(FIRST_PORT)
+        above = services[-1].port % HIGHEST_PORT + 1 if services else FIRST_PORT
+        number = port if port and not services else find_port(max(above, FIRST_PORT))
         services.append(Service(name, argv, number, directory, assigned))
     made = [Route("/", "web")]
-    made += [Route(prefix, _name_of(prefix) if isinstance(to, str) else to) for prefix, to in targets.items()]
+    made += [Route(prefix, name_of[prefix] if isinstance(to, str) else to) for prefix, to in targets.items()]
     return Project(
         directory=directory,
         domains=names,
@@ -116,7 +118,7 @@ def suggest_app(directory: Path) -> str:
 def _parse_own_domain(text: str, is_vetted: Callable[[str], bool]) -> str:
     """A domain that may be one's own: a public suffix is everybody's."""
     domain = parse_domain(text)
-    if any(domain == name or domain.endswith(f".{name}") for name in RESERVED):
+    if is_local(domain):
         if domain == "test":
             raise UsageError("test is a whole top-level domain", "Take a name below it:", "  devtls up love.test …")
         return domain
@@ -138,9 +140,15 @@ def is_public_suffix(domain: str) -> bool:
     return bool(PublicSuffixList(accept_unknown=False).is_public(domain))
 
 
-def _name_of(prefix: str) -> str:
-    """The service of a route: /api/v2 -> api-v2."""
-    return prefix.strip("/").replace("/", "-")
+def _names_of(prefixes: Sequence[str]) -> dict[str, str]:
+    """The service of each route, no two alike: /api/v2 -> api-v2."""
+    names: dict[str, str] = {}
+    for prefix in prefixes:
+        name = prefix.strip("/").replace("/", "-").lower()
+        while name in {"web", "devtls", *names.values()}:
+            name += "-2"
+        names[prefix] = name
+    return names
 
 
 def _parse_program(
@@ -175,7 +183,7 @@ def parse_command(text: str) -> list[str]:
         words = shlex.split(text)
     except ValueError as error:
         raise UsageError(f"the command {text!r} cannot be read: {error}", "Close the quotes.") from error
-    shell = next((word for word in words if word in SHELL_WORDS), None)
+    shell = _find_shell_word(text)
     if shell:
         raise UsageError(
             f"the command {text!r} has {shell}, which only a shell understands, and none is used",
@@ -183,6 +191,22 @@ def parse_command(text: str) -> list[str]:
             f"  --app {shlex.quote(f'sh -c {shlex.quote(text)}')}",
         )
     return words
+
+
+def _find_shell_word(text: str) -> str:
+    """The first character that a shell would act on: outside quotes, and not behind a backslash."""
+    quote = ""
+    characters = iter(text)
+    for character in characters:
+        if character == "\\" and quote != "'":
+            next(characters, "")
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in SHELL_WORDS:
+            return character
+    return ""
 
 
 def _parse_routes(texts: Sequence[str]) -> dict[str, str | Endpoint]:
@@ -212,6 +236,6 @@ def _parse_route(text: str) -> tuple[str, str | Endpoint]:
     if not address:
         return prefix, target
     host = {None: "127.0.0.1", "localhost": "127.0.0.1", "[::1]": "::1"}.get(address[1], address[1])
-    if not 0 < int(address[2]) < 65536:  # noqa: PLR2004 - the ports there are
+    if not 0 < int(address[2]) <= HIGHEST_PORT:
         raise UsageError(f"{address[2]} is not a port", "Ports are 1 to 65535.")
     return prefix, Endpoint(host, int(address[2]))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls import hosts
-from devtls.ca.store import load_authorities, load_leaf
+from devtls.ca.store import find_authority, load_authorities, load_leaf
 from devtls.errors import ConflictError
 from devtls.model import Endpoint
 from devtls.nginx.binary import find_nginx
 from devtls.nginx.gateway import greet
-from devtls.plan import HTTP, HTTPS, Found, Port, PortState, StoreFound, hosts_of
+from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of
 from devtls.system import ports
 from devtls.system.files import read_or_none
 from devtls.system.root import HOSTS, find_sudo
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from devtls.nginx.gateway import Greeting
     from devtls.system.paths import Paths
 
-HTTP_BESIDE = {443: 80, 8443: 8080}  # where http:// is redirected from, for an https port; others get none of their own
+HTTP_BESIDE = {443: 80, 8443: 8080}  # where http:// is redirected from; beside another https port it is not
 
 
 class Machine(Struct, frozen=True):
@@ -62,7 +62,7 @@ def look(project: Project, paths: Paths, environment: Mapping[str, str]) -> Mach
     nginx = greeting.nginx if greeting else find_nginx(environment, paths.state / "nginx.json")
     now = datetime.now(UTC)
     ipv6 = ports.has_ipv6()
-    authorities = load_authorities(paths)
+    authorities = tuple(ca for ca in load_authorities(paths) if find_authority([ca], ca.subtrees[0], now))
     leaves = tuple(leaf for host in served if (leaf := load_leaf(paths, host, now)))
     hosts_file = read_or_none(HOSTS) or b""
     stores = find_stores(paths.home, environment, run)
@@ -83,7 +83,7 @@ def look(project: Project, paths: Paths, environment: Mapping[str, str]) -> Mach
         gateway=greeting.listen.https if greeting else None,
         nginx=nginx.name,
         https=Port(https, PortState.FREE) if greeting else _look_at_port(https),
-        http=Port(HTTP, PortState.FREE) if greeting else _look_at_port(HTTP_BESIDE.get(https, HTTP)),
+        http=_look_at_port(HTTP_BESIDE[https]) if https in HTTP_BESIDE and not greeting else None,
     )
     return Machine(found, hosts_file, stores, nginx, greeting, sockets)
 

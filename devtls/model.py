@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 # RFC 1123 labels, with the underscore left out: Java refuses it in a certificate, browsers in a cookie domain.
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a last label that makes browsers read an address: WHATWG URL, §3.5
 HTTPS = 443
-LONGEST_NAME = 253  # RFC 1035 §2.3.4, less the length bytes
+LOCAL_NAMES = ("localhost", "test")  # RFC 6761; they share one authority, every other domain has its own
+LONGEST_NAME = 243  # RFC 1035's 253, less the .localhost that is served beside it
 
 
 class Endpoint(Struct, frozen=True):
@@ -146,6 +148,11 @@ class Check(Struct, frozen=True):
     evidence: tuple[str, ...] = ()
 
 
+def is_local(domain: str) -> bool:
+    """Whether a name is at or below one that is nobody's real name."""
+    return any(domain == name or domain.endswith(f".{name}") for name in LOCAL_NAMES)
+
+
 def authority_of(host: str, port: int) -> str:
     """The host of an https URL, with its port only where it must be said."""
     return host if port == HTTPS else f"{host}:{port}"
@@ -171,7 +178,7 @@ def parse_domain(text: str) -> str:
                 f"{text!r} is not a host name: {_fault_of(label)}",
                 "Use letters, digits and hyphens, in labels of up to 63 characters, such as love.cat.",
             )
-    if re.fullmatch(r"[0-9.]+", name):
+    if NUMBER.fullmatch(name.rsplit(".", 1)[-1]):
         raise UsageError(f"{text!r} is an address, not a host name", "Give a name such as love.cat or shop.test.")
     return name
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.errors import ConflictError
-from devtls.model import Endpoint, authority_of
+from devtls.model import LOCAL_NAMES, Endpoint, authority_of, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 HTTPS, HTTP = 443, 80
 HTTPS_WITHOUT_ROOT, HTTP_WITHOUT_ROOT = 8443, 8080
-LOCAL_NAMES = ("localhost", "test")  # share one authority; every other domain has its own
 
 
 Notice = tuple[str, tuple[str, ...]]  # a fact, and its cure lines
@@ -68,7 +67,7 @@ class Found(Struct, frozen=True):
         stores: where roots are to be trusted.
         gateway: the sockets of the running gateway, https first; None when none runs.
         nginx: as people say it: "nginx 1.22.1".
-        https, http: the ports, when no gateway runs.
+        https, http: the ports, when no gateway runs; none for http beside an unusual port for https.
     """
 
     can_be_root: bool
@@ -82,7 +81,7 @@ class Found(Struct, frozen=True):
     gateway: tuple[Endpoint, ...] | None
     nginx: str
     https: Port
-    http: Port
+    http: Port | None
 
 
 class Already(Struct, frozen=True):
@@ -171,20 +170,19 @@ class Plan(Struct, frozen=True):
 
 def hosts_of(project: Project) -> tuple[str, ...]:
     """Every host that is served: each domain, and DOMAIN.localhost, which browsers resolve with no hosts line."""
-    wanted = [*project.domains, *(_localhost_name(domain) for domain in project.domains)]
+    wanted = [*project.domains, *(localhost_name(domain) for domain in project.domains)]
     return tuple(dict.fromkeys(wanted))
 
 
-def _localhost_name(domain: str) -> str:
+def localhost_name(domain: str) -> str:
+    """The name of a domain that browsers lead to this machine by themselves."""
     return domain if domain == "localhost" or domain.endswith(".localhost") else f"{domain}.localhost"
 
 
 def subtrees_of(project: Project) -> tuple[tuple[str, ...], ...]:
     """The authorities that a project needs: the local one, and one a custom domain, unless another covers it."""
     custom = [
-        domain
-        for domain in sorted(project.domains, key=lambda domain: domain.count("."))
-        if not any(domain == name or domain.endswith(f".{name}") for name in LOCAL_NAMES)
+        domain for domain in sorted(project.domains, key=lambda domain: domain.count(".")) if not is_local(domain)
     ]
     apart = [domain for domain in custom if not any(domain.endswith(f".{other}") for other in custom)]
     return (LOCAL_NAMES, *((domain,) for domain in apart))
@@ -279,21 +277,29 @@ def _ports(project: Project, found: Found, notices: list[Notice]) -> Iterator[It
             f"port {found.https.number} is taken by {found.https.owner}",
             "End it, or take another port:",
             *([f"  {found.https.cure}"] if found.https.cure else []),
-            f"  devtls up {' '.join(project.domains)} --https-port {HTTPS_WITHOUT_ROOT} …",
+            f"  devtls up {' '.join(project.domains)} --https-port {_another(found.https.number)} …",
         )
-    https = served_port(found)
-    http = found.http.number if https == found.https.number else HTTP_WITHOUT_ROOT
-    root = found.https.state is PortState.NEEDS_ROOT and found.can_be_root
-    if found.http.state is PortState.TAKEN and http == found.http.number:
-        notices.append(
-            (
-                f"port {http} is taken by {found.http.owner}: http:// is not redirected, https:// works",
-                (f"  {found.http.cure}",) if found.http.cure else (),
-            )
-        )
-        yield BindPorts(_both(https, found), (), root)
-        return
-    yield BindPorts(_both(https, found), _both(http, found), root)
+    needs_root = found.https.state is PortState.NEEDS_ROOT and found.can_be_root
+    yield BindPorts(_both(served_port(found), found), _redirect(found, notices), needs_root)
+
+
+def _redirect(found: Found, notices: list[Notice]) -> tuple[Endpoint, ...]:
+    """Where http:// is redirected from; losing it never costs https."""
+    if served_port(found) != found.https.number:
+        return _both(HTTP_WITHOUT_ROOT, found)
+    if found.http is None:
+        return ()
+    if found.http.state is PortState.TAKEN:
+        fact = f"port {found.http.number} is taken by {found.http.owner}: http:// is not redirected, https:// works"
+        notices.append((fact, (f"  {found.http.cure}",) if found.http.cure else ()))
+        return ()
+    if found.http.state is PortState.NEEDS_ROOT and found.https.state is not PortState.NEEDS_ROOT:
+        return ()  # it is not worth a password
+    return _both(found.http.number, found)
+
+
+def _another(port: int) -> int:
+    return HTTPS_WITHOUT_ROOT if port != HTTPS_WITHOUT_ROOT else port + 1000
 
 
 def _both(port: int, found: Found) -> tuple[Endpoint, ...]:
@@ -336,7 +342,7 @@ def _without_root(project: Project, found: Found) -> Iterator[Notice]:
 def without_hosts(project: Project, found: Found) -> Notice:
     """What works when the hosts file is not ours to change, and what to have done."""
     missing = [host for host in hosts_of(project) if host not in found.hosts_here]
-    near = authority_of(_localhost_name(project.domains[0]), served_port(found))
+    near = authority_of(localhost_name(project.domains[0]), served_port(found))
     return (
         f"/etc/hosts is as it was; browsers reach https://{near}",
         ("Have root add this line, for the names themselves:", f"  127.0.0.1 {' '.join(missing)}"),

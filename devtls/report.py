@@ -167,6 +167,14 @@ def render_seconds(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 60 else f"{minutes / 60:.0f} h"  # noqa: PLR2004 - minutes in an hour
 
 
+def render_stopped(seconds: float, left: int, still_here: Sequence[str]) -> list[str]:
+    """The last words of a session; the very last say how many processes are left."""
+    note = (
+        [f"{', '.join(still_here)} still leads to this machine; `devtls clean` takes that back."] if still_here else []
+    )
+    return [*note, f"stopped in {render_seconds(seconds)}, {left} processes left"]
+
+
 def check_facts(check: Check) -> dict[str, Any]:
     """A check for JSON."""
     return {

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devtls.errors import NotRunningError
+from devtls.errors import DevtlsError, NotRunningError
 from devtls.session.setup import control_path
 from devtls.system.channel import Client
 from devtls.system.paths import find_paths
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def project_directory() -> Path:
     """The folder whose project is meant: where the command is typed."""
-    return Path(os.path.realpath(Path.cwd()))
+    try:
+        return Path(os.path.realpath(Path.cwd()))
+    except FileNotFoundError as error:
+        raise DevtlsError("the folder that you are in is gone", "Go to one that is there:", "  cd") from error
 
 
 def connect(paths: Paths | None = None, timeout: float | None = 10.0) -> Client:
@@ -46,7 +49,12 @@ def ask(client: Client, message: Message) -> Message:
         NotRunningError: it ended before it answered.
     """
     client.send(message)
-    answer = client.receive()
+    try:
+        answer = client.receive()
+    except TimeoutError as error:
+        raise DevtlsError(
+            "it does not answer", "See what it does; its pid is in the output of:", "  devtls ps --all"
+        ) from error
     if answer is None:
         raise NotRunningError("it ended before it answered", "Its last output is in its log:", "  devtls logs")
     return answer[0]

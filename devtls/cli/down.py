@@ -7,7 +7,7 @@ import sys
 import click
 
 from devtls.cli.output import say, say_json
-from devtls.report import render_seconds
+from devtls.report import render_stopped
 
 
 @click.command()
@@ -19,7 +19,7 @@ def down(as_json: bool) -> None:
     with connect(timeout=None) as client:
         answer = ask(client, {"do": "stop"})
     if as_json:
-        say_json({"schema": "devtls.down/1", "seconds": answer["seconds"], "left": answer["left"]})
+        say_json({"schema": "devtls.down/1", **{name: answer[name] for name in ("seconds", "left", "still_here")}})
     else:
-        say([f"stopped in {render_seconds(answer['seconds'])}, {answer['left']} processes left"])
+        say(render_stopped(answer["seconds"], answer["left"], answer["still_here"]))
     sys.exit(1 if answer["left"] else 0)

@@ -27,7 +27,8 @@ def last_lines(log: str | Path, count: int = 20) -> list[str]:
                 data = file.read(step) + data
     except OSError:
         return []
-    return data.decode("utf-8", "replace").splitlines()[-count:] if count else []
+    lines = data.decode("utf-8", "replace").split("\n")[:-1]  # not splitlines: an app's line may hold U+2028
+    return lines[-count:] if count else []
 
 
 @click.command()
@@ -61,5 +62,5 @@ def logs(services: tuple[str, ...], follow: bool, tail: int) -> None:
         while (received := client.receive()) is not None:
             event = received[0]
             if event.get("service") in wanted:
-                sys.stdout.writelines(f"{event['service']} | {line}\n" for line in event["text"].splitlines())
+                sys.stdout.writelines(f"{event['service']} | {line}\n" for line in event["text"].split("\n")[:-1])
                 sys.stdout.flush()

@@ -7,7 +7,7 @@ import sys
 import click
 
 from devtls.cli.output import say
-from devtls.errors import UsageError
+from devtls.errors import NotRunningError, UsageError
 from devtls.report import parse_check, render_checks
 
 
@@ -23,5 +23,7 @@ def restart(service: str) -> None:
         if answer["is"] == "refused":
             raise UsageError(answer["message"], "See what runs:", "  devtls ps")
         status = ask(client, {"do": "wait"})
+    if "checks" not in status:
+        raise NotRunningError("it was stopped meanwhile")
     say(render_checks([parse_check(facts) for facts in status["checks"]], style_of(sys.stdout)))
     sys.exit(int(status["exit_code"]))

@@ -147,6 +147,7 @@ def _prepare(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> Se
     return Setup(
         project=project,
         hosts=plan.hosts,
+        names=applied.names,
         leaves=applied.leaves,
         authorities=applied.authorities,
         paths=paths,
@@ -162,11 +163,11 @@ def _prepare(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> Se
         document=sys.stdout.fileno() if as_json else None,
         columns=os.get_terminal_size(screen).columns if os.isatty(screen) else None,
         since=STARTED,
-        closing_words=_closing_words(project, applied),
+        closing_words=_closing_words(applied),
     )
 
 
-def _closing_words(project: Project, applied: Applied) -> tuple[str, ...]:
+def _closing_words(applied: Applied) -> tuple[str, ...]:
     """What a person must know before they open the page."""
     from devtls.checks.elsewhere import remote_hints
     from devtls.trust.nss_places import find_running_browsers
@@ -175,7 +176,7 @@ def _closing_words(project: Project, applied: Applied) -> tuple[str, ...]:
     if applied.browsers and (running := find_running_browsers(os.getuid())):
         words.append(f"Restart {' and '.join(running)}: a running one does not notice a new certificate authority.")
     roots = [authority.root for authority in applied.authorities]
-    return (*words, *remote_hints(os.environ, project.domains, roots, applied.https_port))
+    return (*words, *remote_hints(os.environ, applied.names, roots, applied.https_port))
 
 
 def _wait_for_lock(path: Path, talk: Talk) -> int:
@@ -274,7 +275,10 @@ def _attach(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> int
         for service in status["services"]:
             if service["state"] in {"exited", "failed", "blocked", "stopped"}:
                 ask(client, {"do": "restart", "service": service["name"]})
-        return _tell_status(ask(client, {"do": "wait"}), talk, as_json=as_json)
+        status = ask(client, {"do": "wait"})
+    if "checks" not in status:
+        raise NotRunningError("it was stopped meanwhile", "Start it again:", "  devtls up …")
+    return _tell_status(status, talk, as_json=as_json)
 
 
 def _connect_to_first(paths: Paths) -> Client:
@@ -300,6 +304,7 @@ def _tell_status(status: Message, talk: Talk, *, as_json: bool) -> int:
         say([f"{talk.style.bad('devtls:')} {status['error']}"], sys.stderr)
         say([line for log in logs for line in last_lines(log)], sys.stderr)
     else:
+        say(status["hints"], talk.stream)
         say(report.render_checks([report.parse_check(facts) for facts in status["checks"]], talk.style), talk.stream)
         say([f"{status['urls'][0]} is {status['state']}. Stop it with: devtls down"], talk.stream)
     return int(status["exit_code"])

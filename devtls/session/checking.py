@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from devtls.session.services import Services
     from devtls.session.setup import Setup
     from devtls.session.voice import Voice
-    from devtls.system.loop import Loop
+    from devtls.system.loop import Loop, Timer
 
 OWN_AGENT = "devtls-check"  # in the User-Agent of our own probes
 WARM_UP = 3.0  # s after which a red answer is told; before that the app may be warming up, and is asked again
@@ -57,6 +57,7 @@ class Checking:
         self._is_due = False
         self._is_stopped = False
         self._rechecks = 0
+        self._recheck: Timer | None = None
         self._since = time.monotonic()
         self._seen_paths: list[str] = []
         self.checks: tuple[Check, ...] = ()
@@ -106,7 +107,7 @@ class Checking:
     def _question(self) -> Question:
         setup = self._setup
         serials = {leaf.host: leaf.serial for leaf in setup.leaves}
-        roots = {name: next(ca.root for ca in setup.authorities if ca.covers(name)) for name in setup.project.domains}
+        roots = {name: next(ca.root for ca in setup.authorities if ca.covers(name)) for name in setup.names}
         path = setup.project.websocket_path
         return Question(
             domains=tuple(Domain(name, root, serials[name]) for name, root in roots.items()),
@@ -131,7 +132,9 @@ class Checking:
             return
         self._conclude(checks, is_red=is_red)
         if is_red:
-            self._loop.call_later(RECHECK[min(self._rechecks, len(RECHECK) - 1)], self.soon)
+            if self._recheck:
+                self._recheck.cancel()
+            self._recheck = self._loop.call_later(RECHECK[min(self._rechecks, len(RECHECK) - 1)], self.soon)
             self._rechecks += 1
         else:
             self._rechecks = 0

@@ -56,7 +56,8 @@ class Services:
         self._setup = setup
         self._voice = voice
         self._owner = owner
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, Endpoint] = {}  # where each one was found last; the gateway is told so
+        self._listening: set[str] = set()
         self.runners = {service.name: self._make_runner(service) for service in setup.project.services}
 
     def start(self) -> None:
@@ -67,7 +68,7 @@ class Services:
     def restart(self, name: str) -> None:
         """Restart one, or all for an empty name."""
         for each in [name] if name else list(self.runners):
-            self._endpoints.pop(each, None)
+            self._listening.discard(each)
             self.runners[each].restart()
 
     def stop(self) -> None:
@@ -82,7 +83,7 @@ class Services:
 
     def is_complete(self) -> bool:
         """Whether each one listens."""
-        return len(self._endpoints) == len(self.runners)
+        return len(self._listening) == len(self.runners)
 
     def is_empty(self) -> bool:
         """Whether none has a process left."""
@@ -130,21 +131,21 @@ class Services:
     def on_state(self, service: Service, now: State) -> None:
         """A service changed."""
         name = service.name
-        is_first_start = self._owner.is_starting() and name not in self._endpoints
+        is_first_start = self._owner.is_starting() and name not in self._listening
         match now:
             case states.Exited() | states.Backoff(attempt=1, was_ready=False) if is_first_start:
                 self._owner.service_failed(service, f"{name} ended before it listened: {self._last_exit(name)}", 1)
             case states.Exited():
-                self._endpoints.pop(name, None)
+                self._listening.discard(name)
                 self._voice.tell(f"{name} ended: {self._last_exit(name)}")
             case states.Backoff():
-                self._endpoints.pop(name, None)
+                self._listening.discard(name)
                 self._voice.tell(f"{name} ended: {self._last_exit(name)}; it is started again")
             case states.Failed(reason):
-                self._endpoints.pop(name, None)
+                self._listening.discard(name)
                 self._owner.service_failed(service, f"{name}: {reason}", 1)
             case states.Blocked(owner):
-                self._endpoints.pop(name, None)
+                self._listening.discard(name)
                 self._blocked(service, owner)
             case states.Degraded(detail=detail):
                 self._voice.tell(f"{name} does not answer: {detail}")
@@ -156,7 +157,8 @@ class Services:
     def on_listening(self, service: Service, endpoint: Endpoint) -> None:
         """A service listens, where it was told to or elsewhere."""
         has_moved = endpoint != self.endpoint(service.name)
-        is_back = service.name not in self._endpoints and not self._owner.is_starting()
+        is_back = service.name not in self._listening and not self._owner.is_starting()
+        self._listening.add(service.name)
         self._endpoints[service.name] = endpoint
         if endpoint.port != service.port:
             self._voice.tell(f"{service.name} was given PORT={service.port} and listens on {endpoint}: followed there")
@@ -201,7 +203,7 @@ class Services:
 
     def _environment_of(self, service: Service) -> dict[str, str]:
         """The user's environment, then what tells the app where it lives, then what the user said for this service."""
-        domain = self._setup.project.domains[0]
+        domain = self._setup.names[0]
         return {
             VITE_HOST: domain,
             **self._setup.environment,
@@ -217,7 +219,7 @@ class Services:
 
     def _facts(self, runner: ServiceRunner) -> dict[str, Any]:
         name, state = runner.service.name, runner.state
-        endpoint = self._endpoints.get(name)
+        endpoint = self._endpoints.get(name) if name in self._listening else None
         return {
             "name": name,
             "state": type(state).__name__.lower(),

@@ -28,6 +28,7 @@ class Setup(Struct, frozen=True):
 
     Attributes:
         hosts: every host served, the domains first; each has a leaf, and an authority that covers it.
+        names: what browsers are told, one a domain: itself, or its .localhost name when only that leads here.
         sockets: the gateway's listening sockets, https first; bound for it or duplicated from it.
         start_lock: the descriptor that keeps other `up`s from starting a gateway meanwhile; closed once ours is there.
         session: unique; marks every process that it starts.
@@ -39,6 +40,7 @@ class Setup(Struct, frozen=True):
 
     project: Project
     hosts: tuple[str, ...]
+    names: tuple[str, ...]
     leaves: tuple[Leaf, ...]
     authorities: tuple[Authority, ...]
     paths: Paths

@@ -47,6 +47,7 @@ class ControlServer:
         self._path = path
         self._controlled = controlled
         self._server: socket.socket = channel.listen(path)
+        self._links: list[Link] = []
         self._waiting: list[Link] = []
         self._stopping: list[Link] = []
         self._following: list[Link] = []
@@ -70,7 +71,7 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
         for link in (*self._stopping, *self._waiting):
             link.send({"is": "stopped", **facts})
-        for link in (*self._stopping, *self._waiting, *self._following):
+        for link in tuple(self._links):
             link.close()
 
     def _accept(self) -> None:
@@ -87,9 +88,10 @@ class ControlServer:
             lambda message, _descriptors: self._received(link, message),
             lambda: self._left(link),
         )
+        self._links.append(link)
 
     def _left(self, link: Link) -> None:
-        for group in (self._waiting, self._stopping, self._following):
+        for group in (self._links, self._waiting, self._stopping, self._following):
             if link in group:
                 group.remove(link)
 

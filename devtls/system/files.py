@@ -19,7 +19,21 @@ PRIVATE_DIRECTORY = 0o700
 
 
 def make_private_directory(path: Path) -> Path:
-    """Create a directory (and its parents) that only its owner can enter, whatever the umask."""
+    """Create a directory (and its parents) that only its owner can enter, whatever the umask.
+
+    Raises:
+        DevtlsError: it cannot be made.
+    """
+    try:
+        return _make_private_directory(path)
+    except OSError as error:
+        raise DevtlsError(
+            f"the directory {path} cannot be made: {error.strerror}",
+            "Make room or set the permissions above it, then run the same command again.",
+        ) from error
+
+
+def _make_private_directory(path: Path) -> Path:
     if not path.is_dir():
         for parent in reversed(path.parents):
             if not parent.exists():
@@ -47,7 +61,6 @@ def write_atomically(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
         finally:
             os.close(descriptor)
         temporary.replace(path)
-        sync_directory(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -55,6 +68,8 @@ def write_atomically(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
             f"cannot write {path}: {error.strerror}; the old file is as it was",
             "Make room or set the permissions, then run the same command again.",
         ) from error
+    with contextlib.suppress(OSError):  # the new file is there, and a file system that cannot sync says so here
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -47,13 +47,15 @@ class Paths(Struct, frozen=True):
         return self.state / "projects" / digest
 
     def socket(self, place: Path, name: str) -> Path:
-        """A path for a Unix socket: in `place`, or in a short private directory when that is too long.
+        """A path for a Unix socket: in `place`, or in a short private directory when that will not do.
+
+        It must be short, and without what ends it in nginx' access_log: "syslog:server=unix:/path,…".
 
         Raises:
             DevtlsError: somebody else owns the short directory.
         """
         path = place / name
-        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH and not {",", ":"} & set(str(path)):
             return path
         short = Path(f"/tmp/devtls-{os.getuid()}")  # noqa: S108 - its owner and mode are checked below
         make_private_directory(short)

@@ -62,8 +62,8 @@ def run(
         )
     except FileNotFoundError as error:
         raise DevtlsError(f"there is no program {argv[0]}") from error
-    except PermissionError as error:
-        raise DevtlsError(f"{argv[0]} may not be run: {error.strerror}") from error
+    except OSError as error:
+        raise DevtlsError(f"{argv[0]} cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise DevtlsError(f"{argv[0]} did not end within {timeout:.0f} s") from error
     said = (ended.stdout + ended.stderr).decode("utf-8", "replace")

@@ -58,8 +58,8 @@ class NssStore(Struct, frozen=True):
             return Change()
         try:
             make_private_directory(self.place)
-        except OSError as error:
-            return self._trouble(f"cannot be made: {error.strerror}", authority.root, authority.name)
+        except DevtlsError as error:
+            return self._trouble(str(error), authority.root, authority.name)
         said = self._change("trust", authority.name, _read_der(authority.root))
         if self.is_trusted(authority):
             return Change()

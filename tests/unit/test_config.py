@@ -194,7 +194,10 @@ def test_a_command_without_a_program_is_a_mistake(words: Words, app: str) -> Non
         words.make("love.cat", app=app)
 
 
-@pytest.mark.parametrize("text", ["cd a && node b", "node a | tee b", "node a > log", "node a &", "node a 2>&1"])
+@pytest.mark.parametrize(
+    "text",
+    ["cd a && node b", "node a | tee b", "node a > log", "node a &", "node a 2>&1", "node a; rm b", "node a;rm b"],
+)
 def test_a_command_that_needs_a_shell_says_how_to_ask_for_one(text: str) -> None:
     with pytest.raises(UsageError, match="which only a shell understands") as refused:
         parse_command(text)
@@ -237,6 +240,13 @@ def test_a_route_to_a_command_is_a_service_with_a_port_of_its_own(words: Words) 
         Service("api-v1", ("uvicorn", "api:app"), 3001, words.directory, {"A": "1"}),
         Service("ws", ("node", "ws.js"), 3002, words.directory),
     )
+
+
+def test_no_two_services_share_a_name(words: Words) -> None:
+    routes = ["/web=node a", "/devtls=node b", "/a/b=node c", "/a-b=node d", "/A-B=node e"]
+    names = [service.name for service in words.make("love.cat", routes=routes).services]
+    assert len(set(names)) == len(names)
+    assert "devtls" not in names
 
 
 @pytest.mark.parametrize(
@@ -300,3 +310,22 @@ def test_any_route_is_understood_or_a_users_mistake(text: str, tmp_path_factory:
         assert refused.cure  # noqa: PT017 - both ways are right
         return
     assert project.routes[1].prefix.startswith("/")
+
+
+@pytest.mark.parametrize("text", ["node app.js; rm x", "a | b", "a&&b", "echo $(id) > x", "node app.js &"])
+def test_what_only_a_shell_understands_is_told(words: Words, text: str) -> None:
+    with pytest.raises(UsageError, match="only a shell understands"):
+        words.make("love.cat", app=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "argv"),
+    [
+        ("node -e '(1;2)'", ("node", "-e", "(1;2)")),
+        (r"node \; x", ("node", ";", "x")),
+        ('node "a && b"', ("node", "a && b")),
+        ("node 'it'\"'\"'s <b>'", ("node", "it's <b>")),
+    ],
+)
+def test_quoted_signs_are_words_like_others(words: Words, text: str, argv: tuple[str, ...]) -> None:
+    assert words.make("love.cat", app=text).services[0].argv == argv

@@ -212,6 +212,24 @@ def test_443_taken_is_exit_4_with_the_owner_and_how_to_end_it() -> None:
     )
 
 
+def test_the_port_that_is_taken_is_not_the_one_that_is_suggested() -> None:
+    taken = Port(8443, PortState.TAKEN, "caddy (pid 42)")
+    with pytest.raises(ConflictError, match="port 8443 is taken") as refused:
+        make_plan(project(https_port=8443), replace(FRESH, https=taken))
+    assert "--https-port 8443" not in refused.value.cure[-1]
+
+
+def test_a_port_for_http_that_needs_a_root_that_is_not_asked_for_is_left_out() -> None:
+    found = replace(ROOTLESS, https=Port(9443, PortState.FREE), http=Port(80, PortState.NEEDS_ROOT))
+    (ports,) = [item for item in make_plan(project(https_port=9443), found).items if isinstance(item, BindPorts)]
+    assert ports.http == ()
+
+
+def test_beside_an_unusual_port_nothing_is_redirected() -> None:
+    plan = make_plan(project(https_port=9443), replace(FRESH, https=Port(9443, PortState.FREE), http=None))
+    assert [item.http for item in plan.items if isinstance(item, BindPorts)] == [()]
+
+
 def test_443_taken_does_not_matter_to_who_joins_a_running_gateway() -> None:
     taken = Port(443, PortState.TAKEN, "somebody")
     plan = make_plan(project(), replace(DONE, https=taken))

@@ -210,5 +210,5 @@ def test_an_authority_does_not_sign_for_a_name_that_is_not_its_own(paths: Paths)
 def test_a_directory_that_cannot_be_made_is_a_fact_and_not_a_traceback(paths: Paths) -> None:
     paths.data.parent.mkdir(exist_ok=True)
     paths.data.write_text("a file is in the way")
-    with pytest.raises(DevtlsError, match="cannot make a certificate authority in"):
+    with pytest.raises(DevtlsError, match="cannot be made: Not a directory"):
         store.create_authority(paths, ("love.cat",), NOW)

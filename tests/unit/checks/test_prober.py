@@ -130,7 +130,8 @@ def test_an_answer_in_time_leaves_no_alarm(stage: Stage) -> None:
 def test_a_file_in_the_projects_folder_is_not_imported(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "json.py").write_text("raise SystemExit('imported')", "utf-8")
+    for name in ("json", "socket", "ssl", "msgspec"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')", "utf-8")
     monkeypatch.chdir(tmp_path)
     stage.ask()
     stage.until(lambda: stage.answers)

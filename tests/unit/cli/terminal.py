@@ -139,6 +139,7 @@ def status(**changes: Any) -> Message:
         "asked": {"domains": ["love.cat"], "services": {"web": ["true"]}, "routes": {"/": "web"}},
         "gateway": {"pid": 40, "nginx": "nginx 1.22.1", "https_port": 443},
         "services": [service],
+        "hints": [],
         "checks": [check],
         **changes,
     }

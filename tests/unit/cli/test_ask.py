@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from devtls.cli.ask import ask, connect, project_directory
-from devtls.errors import NotRunningError
+from devtls.errors import DevtlsError, NotRunningError
+from devtls.system.channel import Client
 from tests.unit.cli.terminal import status
 
 if TYPE_CHECKING:
@@ -29,3 +31,17 @@ def test_nobody_there_is_told_with_the_folder(terminal: Terminal) -> None:
 def test_an_end_instead_of_an_answer_is_told(terminal: Terminal) -> None:
     with terminal.session({}), connect() as client, pytest.raises(NotRunningError, match="ended before it answered"):
         ask(client, {"do": "status"})
+
+
+def test_a_session_that_does_not_answer_is_told() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0.01)
+    with theirs, Client(ours) as client, pytest.raises(DevtlsError, match="it does not answer"):
+        ask(client, {"do": "status"})
+
+
+def test_a_folder_that_is_gone_is_told(terminal: Terminal) -> None:
+    terminal.folder.rmdir()
+    said = terminal.type("ps")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("devtls: the folder that you are in is gone\n")

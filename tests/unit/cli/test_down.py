@@ -7,22 +7,31 @@ if TYPE_CHECKING:
 
 
 def test_down_tells_how_long_it_took_and_that_nothing_is_left(terminal: Terminal) -> None:
-    with terminal.session({"stop": [{"is": "stopped", "seconds": 0.212, "left": 0}]}) as heard:
+    with terminal.session({"stop": [{"is": "stopped", "seconds": 0.212, "left": 0, "still_here": []}]}) as heard:
         said = terminal.type("down")
     assert (said.code, said.out, said.err) == (0, "stopped in 0.2 s, 0 processes left\n", "")
     assert heard == [{"do": "stop"}]
 
 
+def test_down_tells_of_real_names_that_still_lead_here(terminal: Terminal) -> None:
+    stopped = {"is": "stopped", "seconds": 0.2, "left": 0, "still_here": ["love.cat"]}
+    with terminal.session({"stop": [stopped]}):
+        said = terminal.type("down")
+    assert said.code == 0
+    assert said.out.splitlines()[0].startswith("love.cat still leads to this machine")
+    assert said.out.splitlines()[-1] == "stopped in 0.2 s, 0 processes left"
+
+
 def test_down_with_a_process_left_is_a_failure(terminal: Terminal) -> None:
-    with terminal.session({"stop": [{"is": "stopped", "seconds": 6.0, "left": 2}]}):
+    with terminal.session({"stop": [{"is": "stopped", "seconds": 6.0, "left": 2, "still_here": []}]}):
         said = terminal.type("down")
     assert (said.code, said.out) == (1, "stopped in 6.0 s, 2 processes left\n")
 
 
 def test_the_json_of_down_has_these_keys(terminal: Terminal) -> None:
-    with terminal.session({"stop": [{"is": "stopped", "seconds": 0.212, "left": 0}]}):
+    with terminal.session({"stop": [{"is": "stopped", "seconds": 0.212, "left": 0, "still_here": []}]}):
         said = terminal.type("down", "--json")
-    assert said.document == {"schema": "devtls.down/1", "seconds": 0.212, "left": 0}
+    assert said.document == {"schema": "devtls.down/1", "seconds": 0.212, "left": 0, "still_here": []}
 
 
 def test_down_of_nothing_is_exit_3_with_what_to_do(terminal: Terminal) -> None:

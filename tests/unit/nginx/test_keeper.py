@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -66,8 +67,7 @@ class FakeMaster:
 
 
 def read_sites(configuration: Path) -> list[str]:
-    assert "include sites/*.conf;" in (configuration / "nginx.conf").read_text("utf-8")
-    return [path.read_text("utf-8") for path in sorted((configuration / "sites").glob("*.conf"))]
+    return re.findall(r"^# site (.*)$", (configuration / "nginx.conf").read_text("utf-8"), re.MULTILINE)
 
 
 class Project:
@@ -90,7 +90,7 @@ class Project:
 
     def register(self, *domains: str, site: str = "", session: str = "s" * 16, **facts: Any) -> None:
         known = {"directory": f"/home/dev/{domains[0]}", "domains": list(domains), "pid": 7, "session": session}
-        self.link.send({"do": "register", "site": site or f"# {domains[0]}", "facts": {**known, **facts}})
+        self.link.send({"do": "register", "site": f"# site {site or domains[0]}", "facts": {**known, **facts}})
 
 
 class Stage:
@@ -166,16 +166,16 @@ def test_a_visitor_is_told_everything_and_given_the_sockets(stage: Stage) -> Non
 
 def test_a_site_is_read_by_nginx_before_it_is_served(stage: Stage) -> None:
     stage.visit_and_register("love.cat")
-    assert stage.master.tested == stage.master.served == [["# love.cat"]]
+    assert stage.master.tested == stage.master.served == [["love.cat"]]
 
 
 def test_projects_are_served_together_each_as_long_as_its_connection(stage: Stage) -> None:
     first = stage.visit_and_register("love.cat")
     stage.visit_and_register("purr.cat")
-    assert stage.master.served[-1] == ["# love.cat", "# purr.cat"]
+    assert stage.master.served[-1] == ["love.cat", "purr.cat"]
     first.link.close()
     stage.until(lambda: len(stage.master.served) == 3)
-    assert stage.master.served[-1] == ["# purr.cat"]
+    assert stage.master.served[-1] == ["purr.cat"]
     assert not stage.keeper.ending
 
 
@@ -187,7 +187,7 @@ def test_a_duplicate_domain_is_refused_with_its_owner_and_disturbs_nobody(stage:
     refused = second.heard[1]
     assert (refused["is"], refused["why"], refused["domain"]) == ("refused", "domain", "www.love.cat")
     assert refused["owner"] == {"directory": "/home/dev/love.cat", "domains": ["love.cat", "www.love.cat"], "pid": 7}
-    assert stage.master.served == [["# love.cat"]]
+    assert stage.master.served == [["love.cat"]]
 
 
 def test_a_domain_is_free_again_once_its_project_is_gone(stage: Stage) -> None:
@@ -201,28 +201,28 @@ def test_a_domain_is_free_again_once_its_project_is_gone(stage: Stage) -> None:
 def test_a_site_that_nginx_refuses_takes_nobody_down(stage: Stage) -> None:
     stage.visit_and_register("love.cat")
     second = stage.visit()
-    second.register("purr.cat", site="nonsense;")
+    second.register("purr.cat", site="nonsense")
     stage.until(lambda: len(second.heard) == 2)
     refused = second.heard[1]
     assert (refused["why"], refused["message"]) == ("config", "nginx: [emerg] unknown directive")
-    assert stage.master.served == [["# love.cat"]]
+    assert stage.master.served == [["love.cat"]]
     (live,) = (stage.keeper.setup.folder / "conf").iterdir()
     assert live == (stage.keeper.setup.folder / "live").resolve()
 
 
 def test_a_project_whose_new_site_is_refused_is_served_as_before(stage: Stage) -> None:
     project = stage.visit_and_register("love.cat")
-    project.register("love.cat", site="nonsense;")
+    project.register("love.cat", site="nonsense")
     stage.until(lambda: project.heard[-1]["is"] == "refused")
     stage.visit_and_register("purr.cat")
-    assert stage.master.served[-1] == ["# love.cat", "# purr.cat"]
+    assert stage.master.served[-1] == ["love.cat", "purr.cat"]
 
 
 def test_a_project_may_describe_its_site_anew(stage: Stage) -> None:
     project = stage.visit_and_register("love.cat")
-    project.register("love.cat", site="# moved")
+    project.register("love.cat", site="moved")
     stage.until(lambda: len(stage.master.served) == 2)
-    assert stage.master.served[-1] == ["# moved"]
+    assert stage.master.served[-1] == ["moved"]
     assert len(stage.keeper.visitors) == 1
 
 
@@ -233,10 +233,10 @@ def test_changes_wait_for_the_one_that_is_on_its_way(stage: Stage) -> None:
     stage.until(lambda: stage.master.going_live)
     second.register("purr.cat")
     stage.until(lambda: stage.keeper.changes)
-    assert stage.master.served == [["# love.cat"]]
+    assert stage.master.served == [["love.cat"]]
     stage.master.going_live.pop()()
     stage.until(lambda: {"is": "registered"} in first.heard)
-    assert stage.master.served == [["# love.cat"], ["# love.cat", "# purr.cat"]]
+    assert stage.master.served == [["love.cat"], ["love.cat", "purr.cat"]]
     assert {"is": "registered"} not in second.heard
 
 
@@ -250,7 +250,7 @@ def test_who_leaves_while_it_waits_is_not_served(stage: Stage) -> None:
     second.link.close()
     stage.until(lambda: len(stage.keeper.changes) == 2)
     stage.master.going_live.pop()()
-    assert (stage.master.served, len(stage.keeper.visitors)) == ([["# love.cat"]], 1)
+    assert (stage.master.served, len(stage.keeper.visitors)) == ([["love.cat"]], 1)
 
 
 def test_a_goodbye_is_answered_once_the_site_is_gone(stage: Stage) -> None:
@@ -259,7 +259,7 @@ def test_a_goodbye_is_answered_once_the_site_is_gone(stage: Stage) -> None:
     stage.master.is_slow = True
     first.link.send({"do": "goodbye"})
     stage.until(lambda: stage.master.going_live)
-    assert stage.master.served[-1] == ["# purr.cat"]
+    assert stage.master.served[-1] == ["purr.cat"]
     assert first.heard[-1] == {"is": "registered"}
     stage.master.going_live.pop()()
     stage.until(lambda: first.is_gone)
@@ -366,7 +366,7 @@ def test_an_nginx_that_dies_is_started_again(stage: Stage) -> None:
     stage.keeper._master_died()
     assert len(stage.master.served) == 1
     stage.pass_time(RESTART_AFTER)
-    assert stage.master.served == [["# love.cat"]] * 2
+    assert stage.master.served == [["love.cat"]] * 2
 
 
 def test_an_nginx_that_dies_when_nobody_is_served_stays_dead(stage: Stage) -> None:

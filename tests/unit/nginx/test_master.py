@@ -83,7 +83,10 @@ def on_a_stage(folder: Path, act: Callable[[Stage], None]) -> None:
 
     def work() -> None:
         processes.set_subreaper()
-        act(Stage(folder))
+        try:
+            act(Stage(folder))
+        finally:
+            processes.end(lambda: processes.descendants(os.getpid()), 0.0)
 
     in_child(work)
 

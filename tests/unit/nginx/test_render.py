@@ -143,14 +143,14 @@ def test_a_route_leads_to_its_own_upstream_on_the_family_it_was_found_on() -> No
     block = render(wanted)
     upstreams = {words[1]: values(inside, "server") for words, inside in block if words[0] == "upstream"}
     assert upstreams == {
-        "devtls_0123456789ab_web": [["127.0.0.1:3000", "max_fails=0"]],
-        "devtls_0123456789ab__api": [["[::1]:8080", "max_fails=0"]],
+        "devtls_0123456789ab_0": [["127.0.0.1:3000", "max_fails=0"]],
+        "devtls_0123456789ab_1": [["[::1]:8080", "max_fails=0"]],
     }
     locations = [inside for words, inside in servers(block)[0] if words[0] == "location"]
     assert [values(inside, "proxy_pass")[0][0].removeprefix("http://") for inside in locations] == [
-        "devtls_0123456789ab_web",
-        "devtls_0123456789ab__api",
-        "devtls_0123456789ab__api",
+        "devtls_0123456789ab_0",
+        "devtls_0123456789ab_1",
+        "devtls_0123456789ab_1",
     ]
 
 
@@ -193,8 +193,18 @@ def test_workers_run_as_root_only_when_root_says_so(user: str, said: list[list[s
     assert values(gateway(user=user), "user") == said
 
 
-def test_the_gateway_reads_every_site_that_is_staged() -> None:
-    assert values(http_of(gateway()), "include") == [["sites/*.conf"]]
+def test_every_site_is_in_the_one_file() -> None:
+    texts = [render_site(site(host), LISTEN, NEWEST, TEMPLATES) for host in ("love.cat", "purr.cat")]
+    http = http_of(gateway(sites=texts))
+    names = [values(each, "server_name") for each in servers(http)]
+    assert names == [[], [], [["love.cat"]], [["love.cat"]], [["purr.cat"]], [["purr.cat"]]]
+    assert values(http, "include") == []
+
+
+def test_names_that_differ_only_in_what_nginx_cannot_spell_have_upstreams_of_their_own() -> None:
+    block = render(site(routes=(("/", "web"), ("/a-b", "/a-b"), ("/a_b", "/a_b"), ("/A_b", "/A_b"))))
+    names = [words[1] for words, _inside in block if words[0] == "upstream"]
+    assert len(set(names)) == len(names) == 4
 
 
 @pytest.mark.parametrize(("port", "authority"), [(443, "love.cat"), (8443, "love.cat:8443")])

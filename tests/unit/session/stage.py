@@ -68,6 +68,7 @@ def make_setup(folder: Path, **changes: Any) -> Setup:
     facts: dict[str, Any] = {
         "project": project,
         "hosts": ("love.cat", "love.cat.localhost"),
+        "names": ("love.cat",),
         "leaves": (Leaf("love.cat", Path("f.pem"), Path("k.pem"), 7, UNTIL),),
         "authorities": (Authority("00000001", ("love.cat",), Path("ca"), "", UNTIL),),
         "paths": paths,

@@ -236,6 +236,18 @@ def test_a_browser_that_fails_over_and_over_is_told_once(stage: Stage) -> None:
     assert len(stage.voice.said) == 1
 
 
+def test_a_browser_that_fails_over_and_over_does_not_multiply_our_own_questions(stage: Stage) -> None:
+    ready(stage)
+    for _ in range(10):
+        stage.see("/chat", "404")
+        stage.prober.answer(RED)
+    before = len(stage.prober.asked)
+    stage.pass_time(RECHECK[-1])
+    stage.prober.answer(GREEN)
+    stage.pass_time(RECHECK[-1])
+    assert len(stage.prober.asked) == before + 1
+
+
 def test_a_handshake_on_a_new_path_is_asked_about_and_one_that_was_asked_is_not(stage: Stage) -> None:
     ready(stage)
     stage.see("/chat")

@@ -92,6 +92,15 @@ def test_a_service_that_comes_back_says_so(stage: Stage) -> None:
     assert stage.voice.said[-1] == "web is back"
 
 
+def test_a_service_that_comes_back_on_the_other_family_is_followed(stage: Stage) -> None:
+    stage.services.on_listening(stage.web, Endpoint("::1", 3000))
+    stage.starting = False
+    stage.services.on_state(stage.web, states.Backoff(1, 0.0, 1, was_ready=True))
+    stage.told.clear()
+    stage.services.on_listening(stage.web, TOLD)
+    assert stage.told == ["moved", "listens"]  # or the gateway would go on asking [::1]:3000
+
+
 def test_a_service_that_ends_before_it_listened_fails_the_start(stage: Stage) -> None:
     stage.services.on_state(stage.web, states.Exited(0))
     stage.services.on_state(stage.web, states.Backoff(1, 0.0, 1, was_ready=False))

@@ -123,6 +123,7 @@ def test_the_json_of_a_session_has_these_keys(stage: Stage, tmp_path: Path) -> N
         "asked",
         "gateway",
         "services",
+        "hints",
         "checks",
     ]
     assert (document["schema"], document["directory"]) == ("devtls.status/1", str(tmp_path))
@@ -171,8 +172,24 @@ def test_a_service_that_fails_later_stays_to_be_mended(stage: Stage) -> None:
     stage.listen()
     stage.session.concluded(is_red=False, is_news=True)
     stage.session._services.on_state(stage.web, states.Failed("it crashed 5 times"))
-    assert stage.session.outcome is not Outcome.STOPPING
+    assert stage.session.status()["state"] == "red"
     assert "`devtls restart web` starts it again" in stage.close()
+
+
+def test_a_restart_that_fails_stays_to_be_mended(stage: Stage) -> None:
+    stage.listen()
+    stage.session.concluded(is_red=False, is_news=True)
+    assert stage.session.restart("web") == ""
+    stage.session._services.on_state(stage.web, states.Backoff(1, 0.0, 1, was_ready=False))
+    assert stage.session.status()["state"] == "red"
+    assert stage.control.told == ["settled"] * 2  # who waits for the restart is answered
+
+
+def test_a_restart_adds_no_second_document(stage: Stage) -> None:
+    for _ in range(2):
+        stage.session.concluded(is_red=False, is_news=True)
+        stage.session.outcome = Outcome.STARTING
+    assert os.read(stage.documents, 65536).count(b"\n") == 1
 
 
 def test_it_can_be_asked_once_the_place_is_live_and_each_service_listens(stage: Stage) -> None:

@@ -86,6 +86,14 @@ def test_a_private_directory_is_private_with_all_that_was_made_above_it(tmp_path
     assert [mode_of(path) for path in (made, made.parent, made.parent.parent)] == [0o700] * 3
 
 
+def test_a_private_directory_that_cannot_be_made_is_a_fact(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(DevtlsError, match=r"the directory .* cannot be made: ") as failed:
+            make_private_directory(path)
+        assert failed.value.cure
+
+
 def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state").chmod(0o755)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from devtls.errors import DevtlsError
 from devtls.system.paths import LONGEST_SOCKET_PATH, Paths, find_paths
 
 
@@ -60,3 +61,11 @@ def test_the_folders_follow_the_platforms_conventions(monkeypatch: pytest.Monkey
 
 def test_a_user_without_home_in_the_environment_has_one_all_the_same() -> None:
     assert find_paths({}).home == Path.home()
+
+
+@pytest.mark.parametrize("name", ["my $HOME", "tab\there", os.fsdecode(b"J\xf6rg")])
+def test_a_folder_that_nginx_cannot_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / name))
+    with pytest.raises(DevtlsError, match="nginx cannot name") as raised:
+        find_paths(os.environ)
+    assert raised.value.cure[-1].startswith("  export XDG_DATA_HOME=")

@@ -52,7 +52,14 @@ def test_a_program_that_is_not_there_is_a_fact() -> None:
 
 def test_a_program_that_may_not_be_run_is_a_fact(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
-    with pytest.raises(DevtlsError, match=r"plain may not be run: Permission denied"):
+    with pytest.raises(DevtlsError, match=r"plain cannot be run: Permission denied"):
+        run([str(tmp_path / "plain")])
+
+
+def test_a_program_of_no_known_format_is_a_fact(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"plain")
+    (tmp_path / "plain").chmod(0o755)
+    with pytest.raises(DevtlsError, match=r"plain cannot be run: Exec format error"):
         run([str(tmp_path / "plain")])
 
 
