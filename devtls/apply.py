@@ -195,11 +195,12 @@ class Application:
                     return
                 case root.HostsChanged():
                     self.machine = replace(self.machine, hosts_file=read_or_none(root.HOSTS) or b"")
-                case root.RootRefused(reason, cure):
-                    self._go_without_root(reason, cure)
+                case root.RootRefused(reason):
+                    self._go_without_root(reason)
                     return
                 case root.RootFailed(fact=fact, cure=cure):
-                    self._go_without_root(fact, cure)
+                    self.applied.notices.append((fact, cure))
+                    self._go_without_root(fact)
                     return
                 case other:
                     assert_never(other)
@@ -230,13 +231,11 @@ class Application:
         if any(isinstance(operation, root.Bind) for operation in operations):
             self._keep(binder.receive(server), self._ports())
 
-    def _go_without_root(self, reason: str, cure: tuple[str, ...]) -> None:
+    def _go_without_root(self, reason: str) -> None:
         found = replace(self.machine.found, can_be_root=False, why_not_root=reason)
         told = [item for item in self.plan.items if item not in self._untold]
         self.plan = make_plan(self.project, found)
         self._untold = [item for item in self.plan.items if item not in told]
-        if cure:
-            self.applied.notices.append((f"nothing was done as root: {reason}", cure))
 
     def _go_without(self, operations: dict[Operation, Item], failed: dict[str, int]) -> None:
         """Some of it was not possible: what that is, is not told as done, but why not, and the rest goes on."""
@@ -287,7 +286,7 @@ class Application:
             self.applied.sockets = list(self.machine.sockets)
         elif not self.applied.sockets:
             if wanted.needs_root:  # it was tried, and a notice says why it was not possible
-                self._go_without_root("the port could not be bound", ())
+                self._go_without_root("the port could not be bound")
                 wanted = self._ports()
             if wanted:
                 self._keep(ports.bind((*wanted.https, *wanted.http)), wanted)

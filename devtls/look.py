@@ -136,7 +136,7 @@ def _look_at_port(number: int) -> Port:
         return Port(number, PortState.FREE)
     owner = ports.find_owner(endpoint)  # without the right to bind, a port that is taken is refused the same way
     if owner:
-        return Port(number, PortState.TAKEN, str(owner), owner.cure(number)[-1].strip())
+        return Port(number, PortState.TAKEN, str(owner), owner.cure(number))
     if binding.refused[0].reason is ports.Reason.DENIED:
         return Port(number, PortState.NEEDS_ROOT)
-    return Port(number, PortState.TAKEN, "somebody who cannot be seen", f"sudo ss -ltnp 'sport = :{number}'")
+    return Port(number, PortState.TAKEN, "somebody who cannot be seen", ports.Owner(None, "", None, "").cure(number))

@@ -36,7 +36,7 @@ class Port(Struct, frozen=True):
     number: int
     state: PortState
     owner: str = ""
-    cure: str = ""
+    cure: tuple[str, ...] = ()
 
 
 class StoreFound(Struct, frozen=True):
@@ -275,8 +275,8 @@ def _ports(project: Project, found: Found, notices: list[Notice]) -> Iterator[It
     if found.https.state is PortState.TAKEN:
         raise ConflictError(
             f"port {found.https.number} is taken by {found.https.owner}",
-            "End it, or take another port:",
-            *([f"  {found.https.cure}"] if found.https.cure else []),
+            *found.https.cure,
+            "Or take another port:",
             f"  devtls up {' '.join(project.domains)} --https-port {_another(found.https.number)} …",
         )
     needs_root = found.https.state is PortState.NEEDS_ROOT and found.can_be_root
@@ -291,7 +291,7 @@ def _redirect(found: Found, notices: list[Notice]) -> tuple[Endpoint, ...]:
         return ()
     if found.http.state is PortState.TAKEN:
         fact = f"port {found.http.number} is taken by {found.http.owner}: http:// is not redirected, https:// works"
-        notices.append((fact, (f"  {found.http.cure}",) if found.http.cure else ()))
+        notices.append((fact, found.http.cure))
         return ()
     if found.http.state is PortState.NEEDS_ROOT and found.https.state is not PortState.NEEDS_ROOT:
         return ()  # it is not worth a password
@@ -314,24 +314,22 @@ def _notices(project: Project, found: Found) -> Iterator[Notice]:
         )
     if found.can_be_root:
         return
-    yield from _without_root(project, found)
+    lacking = tuple(_without_root(project, found))
+    if lacking:
+        yield f"root cannot be had: {found.why_not_root}", ()
+    yield from lacking
 
 
 def _without_root(project: Project, found: Found) -> Iterator[Notice]:
-    """What is missing because root cannot be had; why that is so is told once, with the first of them."""
-    port = served_port(found)
-    why = f"root cannot be had ({found.why_not_root})"
+    """What is missing because root cannot be had."""
     if any(host not in found.hosts_here for host in hosts_of(project)):
-        fact, cure = without_hosts(project, found)
-        yield f"{why}: {fact}", cure
-        why = "and"
+        yield without_hosts(project, found)
     for store in found.stores:
         if store.needs_root and not all(_is_trusted(subtrees, store, found) for subtrees in subtrees_of(project)):
-            yield (f"{why}: the {store.name} is as it was, so curl, git and Python refuse the certificate", ())
-            why = "and"
+            yield (f"the {store.name} is as it was: curl, git and Python refuse the certificate", ())
     if not found.gateway and found.https.state is PortState.NEEDS_ROOT:
         yield (
-            f"{why}: port {found.https.number} needs root, so it is served on {port}",
+            f"port {found.https.number} needs root: it is served on {served_port(found)}",
             (
                 "Have root give every user of this machine the ports from 80 up, until it restarts:",
                 "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80",

@@ -14,7 +14,6 @@ import click
 from msgspec.structs import replace
 
 from devtls import report
-from devtls.cli.logs import last_lines
 from devtls.cli.output import say, say_json
 from devtls.cli.talk import Talk
 from devtls.errors import ConflictError, DevtlsError, NotRunningError
@@ -300,9 +299,7 @@ def _tell_status(status: Message, talk: Talk, *, as_json: bool) -> int:
     if as_json:
         say_json(status)
     elif status["error"]:
-        logs = [service["log"] for service in status["services"]]
-        say([f"{talk.style.bad('devtls:')} {status['error']}"], sys.stderr)
-        say([line for log in logs for line in last_lines(log)], sys.stderr)
+        say([*status["last_lines"], f"{talk.style.bad('devtls:')} {status['error']}"], sys.stderr)
     else:
         say(status["hints"], talk.stream)
         say(report.render_checks([report.parse_check(facts) for facts in status["checks"]], talk.style), talk.stream)

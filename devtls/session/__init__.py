@@ -64,6 +64,7 @@ class Session:
         self.outcome = Outcome.STARTING
         self.exit_code = 0
         self.error = ""
+        self._last_lines: tuple[str, ...] = ()
         self._voice = Voice(setup)
         self._services = Services(self.loop, setup, self._voice, self)
         self._stopping_since = 0.0
@@ -113,7 +114,7 @@ class Session:
         return {
             "schema": SCHEMA,
             "directory": str(setup.project.directory),
-            "state": str(self.outcome),
+            "state": str(self._state()),
             "error": self.error,
             "exit_code": self._verdict(),
             "pid": os.getpid(),
@@ -125,6 +126,7 @@ class Session:
                 "https_port": setup.https_port,
             },
             "services": self._services.facts(),
+            "last_lines": list(self._last_lines),
             "hints": list(setup.closing_words),
             "checks": [report.check_facts(check) for check in self._checking.checks],
         }
@@ -187,8 +189,9 @@ class Session:
             return
         lines = self._services.runners[service.name].tail.last(LAST_LINES)
         if lines:
-            self._voice.say([f"The last lines of {service.name}:"])
-            self._voice.say("  " + line.decode("utf-8", "replace").rstrip("\n") for line in lines)
+            printed = ["  " + line.decode("utf-8", "replace").rstrip("\n") for line in lines]
+            self._last_lines = (f"The last lines of {service.name}:", *printed)
+            self._voice.say(self._last_lines)
         self._give_up(fact, exit_code, cure)
 
     def services_ended(self) -> None:
@@ -243,7 +246,12 @@ class Session:
         """The exit code of a command that waited for us."""
         if self.outcome is Outcome.FAILED:
             return self.exit_code
-        return 0 if self.outcome is Outcome.READY else 1
+        return 0 if self._state() is Outcome.READY else 1
+
+    def _state(self) -> Outcome:
+        """The outcome, unless a service is down at the moment."""
+        is_down = self.outcome is Outcome.READY and not self._services.is_complete()
+        return Outcome.RED if is_down else self.outcome
 
     # The end
 

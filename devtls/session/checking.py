@@ -124,8 +124,8 @@ class Checking:
             self._conclude(checks, is_red=False)
 
     def _answered(self, checks: tuple[Check, ...]) -> None:
-        if self._is_stopped:
-            return
+        if self._is_stopped or not self._owner.can_be_asked():
+            return  # a service went down meanwhile, which was told; it is asked again when it is back
         is_red = any(check.verdict is Verdict.FAILED for check in checks)
         if is_red and self._owner.is_starting() and time.monotonic() - self._since < WARM_UP:
             self._loop.call_later(ASK_AGAIN, self.soon)

@@ -134,13 +134,13 @@ class Services:
         is_first_start = self._owner.is_starting() and name not in self._listening
         match now:
             case states.Exited() | states.Backoff(attempt=1, was_ready=False) if is_first_start:
-                self._owner.service_failed(service, f"{name} ended before it listened: {self._last_exit(name)}", 1)
+                self._owner.service_failed(service, f"{name} {self._last_exit(name)} before it listened", 1)
             case states.Exited():
                 self._listening.discard(name)
-                self._voice.tell(f"{name} ended: {self._last_exit(name)}")
+                self._voice.tell(f"{name} {self._last_exit(name)}")
             case states.Backoff():
                 self._listening.discard(name)
-                self._voice.tell(f"{name} ended: {self._last_exit(name)}; it is started again")
+                self._voice.tell(f"{name} {self._last_exit(name)}; it is started again")
             case states.Failed(reason):
                 self._listening.discard(name)
                 self._owner.service_failed(service, f"{name}: {reason}", 1)
@@ -215,7 +215,7 @@ class Services:
 
     def _last_exit(self, name: str) -> str:
         code = self.runners[name].last_exit
-        return states.describe_exit(code) if code is not None else "it was never started"
+        return states.describe_exit(code) if code is not None else "was never started"
 
     def _facts(self, runner: ServiceRunner) -> dict[str, Any]:
         name, state = runner.service.name, runner.state

@@ -140,7 +140,7 @@ def test_an_app_that_ends_at_once_is_told_with_its_code_and_its_last_lines(quiet
     running = up(quiet, SMALL, "ends.test", "--app", "/usr/bin/python3 -I ends.py")
     assert running.wait() == 1, running.output
     said = running.output
-    assert re.search(r"^devtls: web ended before it listened: .*\b3\b", said, re.MULTILINE), said
+    assert re.search(r"^devtls: web exited with status 3 before it listened", said, re.MULTILINE), said
     last = [f"  line {n}" for n in range(10, 30)]
     assert "\n".join(last) in said, said
     assert "  line 9\n" not in said

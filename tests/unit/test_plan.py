@@ -162,7 +162,7 @@ def test_without_root_it_serves_on_8443_and_says_the_one_command() -> None:
         "127.0.0.1:8080",
         "[::1]:8080",
     ]
-    ((fact, cure),) = [notice for notice in plan.notices if "so it is served on 8443" in notice[0]]
+    ((fact, cure),) = [notice for notice in plan.notices if "it is served on 8443" in notice[0]]
     assert "port 443 needs root" in fact
     assert [line for line in cure if line.startswith("  ")] == [
         "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80"
@@ -178,9 +178,9 @@ def test_without_root_the_hosts_line_is_told_and_a_name_that_works_anyway() -> N
 
 def test_why_root_cannot_be_had_is_told_once() -> None:
     facts = facts_of(make_plan(project(), ROOTLESS))
-    assert len(facts) == 3
+    assert len(facts) == 4
     assert sum(fact.count("there is no sudo on this machine") for fact in facts) == 1
-    assert facts[0].startswith("root cannot be had (there is no sudo on this machine)")
+    assert facts[0] == "root cannot be had: there is no sudo on this machine"
 
 
 def test_without_root_the_users_own_stores_trust_and_only_a_store_that_misses_a_root_is_told() -> None:
@@ -201,13 +201,14 @@ def test_without_root_a_port_that_anybody_may_bind_is_443() -> None:
 
 
 def test_443_taken_is_exit_4_with_the_owner_and_how_to_end_it() -> None:
-    taken = Port(443, PortState.TAKEN, "nginx (pid 42, since 09:30)", "sudo systemctl stop nginx")
+    taken = Port(443, PortState.TAKEN, "nginx (pid 42, since 09:30)", ("Stop it:", "  sudo systemctl stop nginx"))
     with pytest.raises(ConflictError, match=r"port 443 is taken by nginx \(pid 42, since 09:30\)") as refused:
         make_plan(project("love.cat", "purr.cat"), replace(FRESH, https=taken))
     assert refused.value.exit_code == 4
     assert refused.value.cure == (
-        "End it, or take another port:",
+        "Stop it:",
         "  sudo systemctl stop nginx",
+        "Or take another port:",
         "  devtls up love.cat purr.cat --https-port 8443 …",
     )
 
@@ -237,13 +238,13 @@ def test_443_taken_does_not_matter_to_who_joins_a_running_gateway() -> None:
 
 
 def test_losing_80_never_costs_443() -> None:
-    taken = Port(80, PortState.TAKEN, "apache2 (pid 7)", "sudo systemctl stop apache2")
+    taken = Port(80, PortState.TAKEN, "apache2 (pid 7)", ("Stop it:", "  sudo systemctl stop apache2"))
     plan = make_plan(project(), replace(FRESH, http=taken))
     assert BindPorts(HTTPS, (), True) in plan.items
     assert plan.notices == (
         (
             "port 80 is taken by apache2 (pid 7): http:// is not redirected, https:// works",
-            ("  sudo systemctl stop apache2",),
+            ("Stop it:", "  sudo systemctl stop apache2"),
         ),
     )
 

@@ -133,6 +133,7 @@ def status(**changes: Any) -> Message:
         "directory": "/home/dev/shop",
         "state": "ready",
         "error": "",
+        "last_lines": [],
         "exit_code": 0,
         "pid": 41,
         "urls": ["https://love.cat"],

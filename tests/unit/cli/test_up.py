@@ -125,11 +125,9 @@ def test_a_second_up_says_its_outcome_as_one_document(terminal: Terminal) -> Non
 
 @pytest.mark.usefixtures("other_up")
 def test_a_first_up_that_failed_is_told_with_the_last_lines_of_its_services(terminal: Terminal) -> None:
-    log = terminal.folder / "web.log"
-    log.write_text("one\ntwo\n", "utf-8")
-    service = {**status()["services"][0], "log": str(log)}
-    failed = status(state="failed", exit_code=1, error="web ended before it listened", services=[service])
+    said_last = ["The last lines of web:", "  one"]
+    failed = status(state="failed", exit_code=1, error="web was never started before it listened", last_lines=said_last)
     with terminal.session({"status": [status()], "wait": [failed]}):
         said = terminal.type("up", "love.cat", "--app", "true")
     assert (said.code, said.out) == (1, "  already  up, pid 41\n")
-    assert said.err.splitlines() == ["devtls: web ended before it listened", "one", "two"]
+    assert said.err.splitlines() == [*said_last, "devtls: web was never started before it listened"]

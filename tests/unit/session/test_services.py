@@ -104,7 +104,7 @@ def test_a_service_that_comes_back_on_the_other_family_is_followed(stage: Stage)
 def test_a_service_that_ends_before_it_listened_fails_the_start(stage: Stage) -> None:
     stage.services.on_state(stage.web, states.Exited(0))
     stage.services.on_state(stage.web, states.Backoff(1, 0.0, 1, was_ready=False))
-    assert stage.told == ["web failed with 1: web ended before it listened: it was never started"] * 2
+    assert stage.told == ["web failed with 1: web was never started before it listened"] * 2
 
 
 def test_a_service_that_crashes_later_is_told_and_no_failure(stage: Stage) -> None:
@@ -113,8 +113,8 @@ def test_a_service_that_crashes_later_is_told_and_no_failure(stage: Stage) -> No
     stage.services.on_state(stage.web, states.Exited(0))
     assert stage.told == []
     assert stage.voice.said == [
-        "web ended: it was never started; it is started again",
-        "web ended: it was never started",
+        "web was never started; it is started again",
+        "web was never started",
     ]
 
 

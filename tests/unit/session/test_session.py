@@ -123,6 +123,7 @@ def test_the_json_of_a_session_has_these_keys(stage: Stage, tmp_path: Path) -> N
         "asked",
         "gateway",
         "services",
+        "last_lines",
         "hints",
         "checks",
     ]
@@ -137,6 +138,7 @@ def test_the_json_of_a_session_has_these_keys(stage: Stage, tmp_path: Path) -> N
 def test_the_first_conclusion_is_the_outcome_and_told_to_everybody(
     stage: Stage, is_red: bool, state: str, code: int
 ) -> None:
+    stage.session._services.on_listening(stage.web, Endpoint("127.0.0.1", 3000))
     stage.session.concluded(is_red=is_red, is_news=True)
     assert (stage.session.status()["state"], stage.session.status()["exit_code"]) == (state, code)
     assert stage.control.told == ["settled"]
@@ -157,10 +159,10 @@ def test_a_service_that_fails_at_the_start_ends_up_with_its_fact(stage: Stage) -
     stage.session._services.on_state(stage.web, states.Exited(0))
     document = json.loads(os.read(stage.documents, 65536))
     assert (document["state"], document["exit_code"]) == ("failed", 1)
-    assert document["error"].startswith("web ended before it listened")
+    assert document["error"].startswith("web was never started before it listened")
     assert stage.session.outcome is Outcome.STOPPING
     assert stage.session.exit_code == 1
-    assert "devtls: web ended before it listened" in stage.close()
+    assert "devtls: web was never started before it listened" in stage.close()
 
 
 def test_a_domain_of_another_project_ends_up_with_4(stage: Stage) -> None:
