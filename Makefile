@@ -50,7 +50,7 @@ check: $(VENV)/.everything
 bench: $(VENV)/.everything
 	@scripts/install-missing $(FOR_BENCH)
 	@$(MAKE) --silent --no-print-directory $(EXAMPLE)
-	$(BIN)/python tests/bench
+	$(AS_ROOT) $(BIN)/python tests/bench
 
 lock: $(VENV)/.tools
 	$(UV) compile --quiet --upgrade --universal --python-version 3.11 --group dev --extra nginx --generate-hashes \

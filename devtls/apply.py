@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, assert_never
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from devtls import hosts
@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 MOST_CALLS = 3  # as root: one, and again when the hosts file changed between our look and root's
 
 
-@dataclass(slots=True)
-class Applied:
+class Applied(Struct):
     """What a project is served with, once its plan is done.
 
     Attributes:
@@ -82,19 +81,21 @@ class Told(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class Application:
     """One application of a plan."""
 
-    project: Project
-    machine: Machine
-    plan: Plan
-    paths: Paths
-    told: Told
-    is_interactive: bool
-    applied: Applied = field(default_factory=Applied)
-    _untold: list[Item] = field(default_factory=list)
-    _impossible: list[Item] = field(default_factory=list)
+    def __init__(  # noqa: PLR0913 - what is wanted, what there is, and who is told
+        self, project: Project, machine: Machine, plan: Plan, *, paths: Paths, told: Told, is_interactive: bool
+    ) -> None:
+        self.project = project
+        self.machine = machine
+        self.plan = plan
+        self.paths = paths
+        self.told = told
+        self.is_interactive = is_interactive
+        self.applied = Applied()
+        self._untold: list[Item] = []
+        self._impossible: list[Item] = []
 
     def run(self) -> Applied:
         """Do it all.

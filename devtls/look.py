@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from devtls import hosts
 from devtls.ca.store import find_authority, load_authorities, load_leaf
@@ -15,7 +16,7 @@ from devtls.errors import ConflictError
 from devtls.model import Endpoint
 from devtls.nginx.binary import find_nginx
 from devtls.nginx.gateway import greet
-from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of
+from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of, make_plan
 from devtls.system import ports
 from devtls.system.files import read_or_none
 from devtls.system.root import HOSTS, find_sudo
@@ -49,8 +50,8 @@ class Machine(Struct, frozen=True):
     sockets: Sequence[socket.socket]
 
 
-def look(project: Project, paths: Paths, environment: Mapping[str, str]) -> Machine:
-    """Return what is there.
+def look(project: Project, paths: Paths, environment: Mapping[str, str], *, is_interactive: bool) -> Machine:
+    """Return what is there; with a person at the terminal, sudo may ask for a password.
 
     Raises:
         ConflictError: another project serves one of the domains.
@@ -66,11 +67,10 @@ def look(project: Project, paths: Paths, environment: Mapping[str, str]) -> Mach
     leaves = tuple(leaf for host in served if (leaf := load_leaf(paths, host, now)))
     hosts_file = read_or_none(HOSTS) or b""
     stores = find_stores(paths.home, environment, run)
-    can_be_root, why_not_root = _root()
     https = project.https_port or HTTPS
     found = Found(
-        can_be_root=can_be_root,
-        why_not_root=why_not_root,
+        can_be_root=True,
+        why_not_root="",
         ipv6=ipv6,
         authorities=authorities,
         leaves=leaves,
@@ -85,6 +85,9 @@ def look(project: Project, paths: Paths, environment: Mapping[str, str]) -> Mach
         https=Port(https, PortState.FREE) if greeting else _look_at_port(https),
         http=_look_at_port(HTTP_BESIDE[https]) if https in HTTP_BESIDE and not greeting else None,
     )
+    may_be_asked = is_interactive and find_sudo()
+    if not may_be_asked and make_plan(project, found).needs_root and (why_not := _why_not_root()):
+        found = replace(found, can_be_root=False, why_not_root=why_not)
     return Machine(found, hosts_file, stores, nginx, greeting, sockets)
 
 
@@ -119,12 +122,15 @@ def _refuse_served(project: Project, served: Sequence[str], greeting: Greeting |
             )
 
 
-def _root() -> tuple[bool, str]:
+def _why_not_root() -> str:
+    """Why nothing can be done as root, when nobody is there to type a password; nothing when it can."""
     if os.geteuid() == 0:
-        return True, ""
-    if not find_sudo():
-        return False, "there is no sudo on this machine"
-    return True, ""
+        return ""
+    sudo = find_sudo()
+    if not sudo:
+        return "there is no sudo on this machine"
+    is_free = run([sudo, "-n", "--", "/bin/true"], check=False).status == 0
+    return "" if is_free else "sudo needs a password, and there is no terminal to ask on"
 
 
 def _look_at_port(number: int) -> Port:

@@ -91,7 +91,7 @@ def render_done(subject: str, fact: str, style: Style, word: str = "now") -> str
 
 def _line(word: str, subject: str, fact: str, style: Style) -> str:
     shown = style.quiet(word.ljust(7)) if word == "already" else style.good(word.ljust(7))
-    return f"  {shown}  {subject.ljust(SUBJECT_WIDTH)}  {style.quiet(fact)}".rstrip()
+    return f"  {shown}  {subject.ljust(SUBJECT_WIDTH)}  {style.quiet(fact)}" if fact else f"  {shown}  {subject}"
 
 
 def describe_item(item: Item) -> tuple[str, str]:  # noqa: PLR0911 - one line for each kind of item

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from devtls.cli.output import say, say_json, style_of
+from devtls.cli.output import is_interactive, say, say_json, style_of
 from devtls.errors import ConflictError
 
 
@@ -31,8 +31,7 @@ def clean(as_json: bool) -> None:
             f"a project is up in {up[0]['directory']}", "Stop it first:", f"  cd {up[0]['directory']} && devtls down"
         )
     talk = Talk(sys.stderr if as_json else sys.stdout)
-    is_interactive = sys.stdin.isatty() and sys.stderr.isatty()
-    cleaned = take_back(paths, os.environ, is_interactive=is_interactive, asking=talk.asking)
+    cleaned = take_back(paths, os.environ, is_interactive=is_interactive(), asking=talk.asking)
     if as_json:
         left = [{"fact": fact, "cure": list(cure)} for fact, cure in cleaned.left]
         say_json({"schema": "devtls.clean/1", "done": [subject for subject, _ in cleaned.done], "left": left})

@@ -21,6 +21,11 @@ def style_of(stream: TextIO) -> Style:
     return report.style_for(os.environ, is_terminal=stream.isatty(), encoding=stream.encoding)
 
 
+def is_interactive() -> bool:
+    """Whether a person can be asked for a password."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def say(lines: Iterable[str], stream: TextIO | None = None) -> None:
     """Print lines in the characters that the stream has."""
     out = stream or sys.stdout

@@ -14,7 +14,7 @@ import click
 from msgspec.structs import replace
 
 from devtls import report
-from devtls.cli.output import say, say_json
+from devtls.cli.output import is_interactive, say, say_json
 from devtls.cli.talk import Talk
 from devtls.errors import ConflictError, DevtlsError, NotRunningError
 
@@ -85,7 +85,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     )
     talk = Talk(sys.stderr if as_json else sys.stdout)
     if dry_run:
-        plan = make_plan(project, look(project, paths, os.environ).found)
+        plan = make_plan(project, look(project, paths, os.environ, is_interactive=is_interactive()).found)
         say(report.render_plan(plan, talk.style))
         return
     if not _is_first(paths, directory):
@@ -135,12 +135,11 @@ def _prepare(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> Se
 
     session = begin_session(paths, project.directory)
     start_lock = _wait_for_lock(paths.gateway / "starting.lock", talk)
-    machine = look(project, paths, os.environ)
+    machine = look(project, paths, os.environ, is_interactive=is_interactive())
     if machine.greeting:
         os.close(start_lock)
     plan = make_plan(project, machine.found)
-    is_interactive = sys.stdin.isatty() and sys.stderr.isatty()
-    applied = Application(project, machine, plan, paths, talk, is_interactive).run()
+    applied = Application(project, machine, plan, paths=paths, told=talk, is_interactive=is_interactive()).run()
     say(report.render_notices(applied.notices, talk.style), talk.stream)
     screen = talk.stream.fileno()
     return Setup(

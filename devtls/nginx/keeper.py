@@ -21,7 +21,6 @@ import shutil
 import signal
 import sys
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,8 +87,7 @@ class Registration(Struct, frozen=True):
         return {"directory": self.directory, "domains": list(self.domains), "pid": self.pid}
 
 
-@dataclass(slots=True)
-class Visitor:
+class Visitor(Struct, eq=False):
     """A connection, and the registration that lives as long as it does."""
 
     link: channel.Link | None = None
@@ -97,24 +95,21 @@ class Visitor:
     said_goodbye: bool = False
 
 
-@dataclass(slots=True)
 class Keeper:
     """Owns the sockets and nginx; applies one change of the sites after the other."""
 
-    loop: Loop
-    setup: Setup
-    visitors: list[Visitor] = field(default_factory=list)
-    changes: deque[tuple[Visitor, Registration | None]] = field(default_factory=deque)
-    generation: int = 0
-    busy: bool = False
-    awaiting: list[Callable[[], None]] = field(default_factory=list)
-    deaths: int = 0
-    ending: bool = False
-    server: socket.socket | None = None
-    master: Master = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.master = Master(self.loop, self.setup.nginx, self.setup.folder, self.setup.descriptors, self._master_died)
+    def __init__(self, loop: Loop, setup: Setup) -> None:
+        self.loop = loop
+        self.setup = setup
+        self.master = Master(loop, setup.nginx, setup.folder, setup.descriptors, self._master_died)
+        self.visitors: list[Visitor] = []
+        self.changes: deque[tuple[Visitor, Registration | None]] = deque()
+        self.generation = 0
+        self.busy = False
+        self.awaiting: list[Callable[[], None]] = []
+        self.deaths = 0
+        self.ending = False
+        self.server: socket.socket | None = None
 
     def open(self) -> None:
         """Listen for projects."""
@@ -405,6 +400,10 @@ def main(argv: list[str]) -> int:
     setup = parse_setup(argv[1])
     os.umask(0o077)  # whatever the user's: nginx and we write for this user alone
     files.make_private_directory(setup.folder / "temp")
+    for descriptor in setup.descriptors:
+        # nginx leaves inherited sockets as they are; on a blocking one, the worker that loses the race for a connection
+        # sleeps in accept, and every connection that it has with it.
+        os.set_blocking(descriptor, False)
     lock = files.try_lock(setup.folder / "lock")
     if lock is None:
         return os.EX_TEMPFAIL

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import gc
 import json
 import os
 import signal
@@ -76,6 +77,7 @@ class Session:
     def run(self) -> int:
         """Serve until told to stop; return the exit code."""
         self._open()
+        gc.enable()
         while not self._is_over:
             try:
                 self.loop.run()

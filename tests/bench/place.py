@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.real.installation import _make_environment, install
+from tests.real.installation import install, make_environment
 from tests.real.machine import ROOT_PATH, Machine
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def make_place() -> Iterator[Place]:
     directory = Path(tempfile.mkdtemp(prefix="devtls-bench-", dir="/var/tmp"))
     try:
         installed = install(directory)
-        _make_environment(directory / "honcho", "honcho")
+        make_environment(directory / "honcho", "honcho")
         portless_missing = _install_portless(directory / "npm")
         for name in ("app.sh", "app.py", "stopwatch.py", "meter.py"):
             shutil.copy(HERE / name, directory)

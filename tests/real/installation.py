@@ -51,8 +51,8 @@ def install(directory: Path) -> Installed:
     directory.chmod(0o755)
     _run([sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(directory / "wheel")])
     (wheel,) = (directory / "wheel").glob("*.whl")
-    _make_environment(installed.devtls.parents[1], f"{wheel}[nginx]")
-    _make_environment(installed.python.parents[1], "playwright", "websockets")
+    make_environment(installed.devtls.parents[1], f"{wheel}[nginx]")
+    make_environment(installed.python.parents[1], "playwright", "websockets")
     if not (ROOT / "examples/love-cat/node_modules").is_dir():
         pytest.fail("the example's packages are missing: cd examples/love-cat && npm ci")
     shutil.copytree(ROOT / "examples/love-cat", installed.example)
@@ -61,7 +61,7 @@ def install(directory: Path) -> Installed:
     return installed
 
 
-def _make_environment(place: Path, *requirements: str) -> None:
+def make_environment(place: Path, *requirements: str) -> None:
     _run(["uv", "venv", "--quiet", "--python", PYTHON, str(place)])
     python = str(place / "bin/python")
     _run(["uv", "pip", "install", "--quiet", "--python", python, "--constraints", "requirements.lock", *requirements])

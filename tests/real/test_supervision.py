@@ -506,7 +506,7 @@ def test_a_port_that_a_stranger_holds_is_told_with_its_owner(stage: Stage) -> No
         stranger.listen()
         program = stage.start()
         until(lambda: "Blocked" in stage.read("state", "web"))
-        assert f"(pid {os.getpid()})" in stage.read("detail", "web")[-1]
+        assert f"(pid {os.getpid()}, since " in stage.read("detail", "web")[-1]
         program.terminate()
         assert program.wait(PATIENCE) == 0
 

@@ -129,6 +129,7 @@ def test_a_keeper_starts_once_holds_the_sockets_and_ends_when_told(paths: Paths)
         assert greeting.listen.https == (Endpoint(*https.getsockname()),)
         assert greeting.listen.http == (Endpoint(*http.getsockname()),)
         assert [each.getsockname() for each in duplicates] == [https.getsockname(), http.getsockname()]
+        assert [os.get_blocking(each.fileno()) for each in duplicates] == [False, False]
         for each in duplicates:
             each.close()
     assert keeper_pid(paths) == (greeting.pid,)
