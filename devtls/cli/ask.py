@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtls.errors import DevtlsError, NotRunningError
-from devtls.session.setup import control_path
 from devtls.system.channel import Client
 from devtls.system.paths import find_paths
 
@@ -33,7 +32,7 @@ def connect(paths: Paths | None = None, timeout: float | None = 10.0) -> Client:
     directory = project_directory()
     paths = paths or find_paths(os.environ)
     try:
-        return Client.connect(control_path(paths, directory), timeout)
+        return Client.connect(paths.control(directory), timeout)
     except NotRunningError as error:
         raise NotRunningError(
             f"nothing is up in {directory}",

@@ -71,16 +71,11 @@ class Setup(Struct, frozen=True):
     @property
     def control_socket(self) -> Path:
         """Where other commands ask."""
-        return control_path(self.paths, self.project.directory)
+        return self.paths.control(self.project.directory)
 
     def log(self, service: str) -> Path:
         """What a service printed."""
         return self.folder / "logs" / f"{service}.log"
-
-
-def control_path(paths: Paths, directory: Path) -> Path:
-    """Where the session of a project listens."""
-    return paths.socket(paths.project(directory), "control.sock")
 
 
 def begin_session(paths: Paths, directory: Path) -> str:

@@ -46,6 +46,10 @@ class Paths(Struct, frozen=True):
         digest = hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:12]
         return self.state / "projects" / digest
 
+    def control(self, directory: Path) -> Path:
+        """Where the session of the project in `directory` listens."""
+        return self.socket(self.project(directory), "control.sock")
+
     def socket(self, place: Path, name: str) -> Path:
         """A path for a Unix socket: in `place`, or in a short private directory when that will not do.
 

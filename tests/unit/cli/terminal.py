@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devtls.cli import main
-from devtls.session.setup import control_path
 from devtls.system.channel import Client, listen, send_with_descriptors
 from devtls.system.files import make_private_directory
 from devtls.system.paths import find_paths
@@ -72,7 +71,7 @@ class Terminal:
     @contextlib.contextmanager
     def session(self, answers: Mapping[str, Sequence[Message]], folder: Path | None = None) -> Iterator[list[Message]]:
         """A running session: to each "do" it sends the answers there are for it, then hangs up if there are none."""
-        path = control_path(self.paths, folder or self.folder)
+        path = self.paths.control(folder or self.folder)
         make_private_directory(path.parent)
         heard: list[Message] = []
         server = listen(path)

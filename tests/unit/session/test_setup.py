@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from devtls.model import Endpoint, Project, Route, Service
-from devtls.session.setup import begin_session, control_path, words_of
+from devtls.session.setup import begin_session, words_of
 from devtls.supervise.service import SESSION_MARKER
 from tests.unit.session.stage import make_setup
 
@@ -54,5 +54,5 @@ def test_a_record_that_is_no_text_is_no_hindrance(tmp_path: Path) -> None:
 
 def test_a_session_is_met_and_logs_where_its_project_is(tmp_path: Path) -> None:
     setup = make_setup(tmp_path)
-    assert setup.control_socket == control_path(setup.paths, tmp_path)
+    assert setup.control_socket == setup.paths.control(tmp_path)
     assert setup.log("web") == setup.folder / "logs" / "web.log"
