@@ -80,5 +80,5 @@ $(VENV)/.everything: pyproject.toml requirements.lock | $(VENV)/.tools
 
 $(EXAMPLE): examples/love-cat/package-lock.json
 	@echo "installing the example's packages: npm ci"
-	@cd examples/love-cat && npm ci --no-audit --no-fund --silent
+	@cd examples/love-cat && npm ci --no-audit --no-fund --no-progress --loglevel=error >/dev/null
 	@touch $@

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, assert_never
 
@@ -102,12 +101,10 @@ class Application:
 
         Raises:
             ConflictError: a port was taken meanwhile.
-            DevtlsError: a certificate could not be made; what had been made for it is gone again.
+            DevtlsError: a certificate could not be made.
         """
         self._untold = list(self.plan.items)
-        with contextlib.ExitStack() as undo:
-            self._make_certificates(undo)
-            undo.pop_all()
+        self._make_certificates()
         self._tell(CreateAuthority, IssueLeaf)
         if self.plan.needs_root:
             self._use_root()
@@ -119,7 +116,8 @@ class Application:
             if isinstance(item, RunService):
                 self.told.done(item)
         self.applied.names = tuple(self._reachable(domain) for domain in self.project.domains)
-        self.applied.notices += self.plan.notices
+        troubles = self.machine.stores.troubles
+        self.applied.notices += [*self.plan.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles)]
         return self.applied
 
     def _reachable(self, domain: str) -> str:
@@ -137,10 +135,10 @@ class Application:
 
     # Certificates
 
-    def _make_certificates(self, undo: contextlib.ExitStack) -> None:
+    def _make_certificates(self) -> None:
+        """Each is made whole or not at all; one that is not used in the end is the next run's "already"."""
         now = datetime.now(UTC)
         wanted = [item for item in self.plan.items if isinstance(item, CreateAuthority | IssueLeaf)]
-        undo.callback(self._remove_new_authorities)
         if wanted:
             in_child(lambda: self._issue(wanted, now))
         everything = load_authorities(self.paths)
@@ -162,12 +160,6 @@ class Application:
                 if authority is None:
                     raise DevtlsError(f"no certificate authority signs for {item.host}", "Run the same command again.")
                 issue(self.paths, authority, item.host, now)
-
-    def _remove_new_authorities(self) -> None:
-        known = {authority.id for authority in self.machine.found.authorities}
-        for authority in load_authorities(self.paths):
-            if authority.id not in known:
-                shutil.rmtree(authority.directory, ignore_errors=True)
 
     # Root
 
@@ -254,6 +246,7 @@ class Application:
                 for authority in self.applied.authorities:
                     trouble = receipts.confirm(self._store(item.store), authority, self.paths)
                     if trouble:
+                        self._impossible.append(item)
                         self.applied.notices.append((f"{trouble.store}: {trouble.fact}", trouble.cure))
 
     # The user's own

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
+
+from msgspec import Struct, field
 
 from devtls import hosts
 from devtls.ca.store import describe_owner
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 MOST_CALLS = 3  # of root: the hosts file may change between our look and root's
 
 
-@dataclass(slots=True)
-class Cleaned:
+class Cleaned(Struct):
     """What was taken back, and what was not, each with its cure.
 
     Attributes:
@@ -51,6 +52,8 @@ def clean(
     if not cleaned.left:
         _remove(paths.data, "authorities, keys, receipts", cleaned)
         _remove(paths.state, "logs, state", cleaned)
+        with contextlib.suppress(OSError):  # it was never made, or another home of this user has sockets in it
+            paths.short_sockets.rmdir()
     return cleaned
 
 
@@ -82,9 +85,11 @@ def _clean_as_root(
             case root.RootRefused(reason, cure):
                 cleaned.left.append((f"/etc/hosts and the system store are as they were: {reason}", cure))
                 return
-            case root.RootFailed(_done, fact, cure, said):
-                cleaned.left.append((f"{fact}{f' ({said})' if said else ''}", cure))
+            case root.RootFailed(fact=fact, cure=cure):
+                cleaned.left.append((fact, cure))
                 return
+            case other:
+                assert_never(other)
 
 
 def _remove(directory: Path, what: str, cleaned: Cleaned) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 3000
 HIGHEST_PORT = 65535
+SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 0.1, 86400.0  # seconds
 SHELL_WORDS = "();<>|&"  # what a shell would act on, wherever it stands outside quotes
 ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 PREFIX = re.compile(r"/[A-Za-z0-9._~!&'()*+,=:@/-]*")  # RFC 3986 pchar, less what nginx or a reader would stumble on
@@ -70,6 +71,8 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
             f'  devtls up {domains[0]} --app "{suggest_app(directory)}"',
         )
     names = tuple(dict.fromkeys(_parse_own_domain(text, is_vetted) for text in domains))
+    if not SHORTEST_TIMEOUT <= timeout <= LONGEST_TIMEOUT:  # so is nan
+        raise UsageError(f"{timeout} is not a time that one can wait", "Give --timeout in seconds, up to a day.")
     targets = _parse_routes(routes)
     if websocket_path is not None and not PREFIX.fullmatch(websocket_path.split("?")[0]):
         raise UsageError(f"{websocket_path!r} is not a path", "Give the path of the WebSocket, such as --ws /chat")
@@ -90,6 +93,7 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
         routes=tuple(made),
         websocket_path=websocket_path,
         https_port=https_port,
+        app_port=port,
         start_timeout=timeout,
     )
 

@@ -57,6 +57,7 @@ class Project(Struct, frozen=True):
         directory: the folder it is started in; with the user's id it is the project's identity.
         domains: ASCII host names, without a trailing dot; the first is DEVTLS_URL.
         websocket_path: where the WebSocket endpoint is, when the user said so.
+        app_port: the port asked for the app; None means that a free one was chosen.
         https_port: the port asked for; None means 443, else the best that can be had.
     """
 
@@ -66,6 +67,7 @@ class Project(Struct, frozen=True):
     routes: tuple[Route, ...]
     websocket_path: str | None = None
     https_port: int | None = None
+    app_port: int | None = None
     start_timeout: float = 60.0
 
 

@@ -76,6 +76,23 @@ def render_plan(plan: Plan, style: Style) -> list[str]:
     return [*(render_item(item, "would", style) for item in plan.items), *render_notices(plan.notices, style)]
 
 
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """A plan for JSON (schema devtls.plan/1)."""
+    items = [(isinstance(item, Already), *describe_item(item)) for item in plan.items]
+    return {
+        "schema": "devtls.plan/1",
+        "items": [{"already": already, "subject": subject, "fact": fact} for already, subject, fact in items],
+        "notices": [{"fact": fact, "cure": list(cure)} for fact, cure in plan.notices],
+        "needs_root": plan.needs_root,
+    }
+
+
+def error_facts(error: DevtlsError) -> dict[str, Any]:
+    """A mistake for JSON (schema devtls.error/1)."""
+    facts = {"message": str(error), "cure": list(error.cure), "exit_code": error.exit_code}
+    return {"schema": "devtls.error/1", **facts}
+
+
 def render_item(item: Item, word: str, style: Style, fact: str = "") -> str:
     """One line of a plan, or of what became of it: "already", "now" or "would"."""
     subject, told = describe_item(item)
@@ -201,7 +218,7 @@ def render_status(statuses: Sequence[Mapping[str, Any]], style: Style) -> list[s
     header = ("SERVICE", "STATE", "URL", "PORT", "PID", "UPTIME", "RESTARTS")
     lines: list[str] = []
     for status in statuses:
-        rows = [header, *(_service_row(service, status) for service in status["services"])]
+        rows = [header, *(_service_row(service) for service in status["services"])]
         widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
         lines.append(style.quiet(f"{_printable(status['directory'])}  {status['state']}, pid {status['pid']}"))
         lines += [
@@ -211,13 +228,12 @@ def render_status(statuses: Sequence[Mapping[str, Any]], style: Style) -> list[s
     return lines
 
 
-def _service_row(service: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[str, ...]:
+def _service_row(service: Mapping[str, Any]) -> tuple[str, ...]:
     uptime = render_seconds(service["uptime"]) if service["uptime"] is not None else "-"
-    url = status["urls"][0] if service["name"] == status["services"][0]["name"] else "-"
     cells = (
         service["name"],
         service["state"],
-        url,
+        service["url"],
         service["port"],
         service["pid"] or "-",
         uptime,

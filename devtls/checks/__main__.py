@@ -1,4 +1,4 @@
-"""The prober: `python -I -m devtls.checks` answers questions, a JSON line or two each, until its input ends.
+"""The prober: `python -P -m devtls.checks` answers questions, a JSON line or two each, until its input ends.
 
 It is a process of its own so that the long-lived ones stay small, and it is started before the app is ready so that
 its imports (80 ms, half of them `websockets`) cost no one any time.

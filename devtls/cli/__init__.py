@@ -56,14 +56,16 @@ def devtls() -> None:
 def main() -> None:
     """Run a command; a user's mistake ends with one clear message and an exit code, a bug with its traceback."""
     gc.disable()  # what imports make is not garbage: 7 of the 76 ms from command to app; a session turns it on again
-    become_invoking_user()
     try:
+        become_invoking_user()
         devtls(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
         sys.exit(2)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and (name := next(filter(_is_like_a_domain, sys.argv), "")):
+            click.echo(f"{name} is not a host name: a label begins with a hyphen.", err=True)
         sys.exit(2)
     except click.exceptions.Exit as ending:
         sys.exit(ending.exit_code)
@@ -75,8 +77,12 @@ def main() -> None:
     except DevtlsError as error:
         from devtls.cli.output import show_error
 
-        show_error(error)
+        show_error(error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
+
+
+def _is_like_a_domain(word: str) -> bool:
+    return word.startswith("-") and "." in word and "=" not in word
 
 
 def become_invoking_user() -> None:
@@ -86,7 +92,10 @@ def become_invoking_user() -> None:
         return
     import pwd
 
-    user = pwd.getpwuid(int(uid))
+    try:
+        user = pwd.getpwuid(int(uid))
+    except KeyError as error:
+        raise DevtlsError(f"sudo says that you are user {uid}, whom this machine does not know") from error
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from devtls.cli.output import is_interactive, say, say_json, style_of
 from devtls.errors import ConflictError
+
+if TYPE_CHECKING:
+    from devtls.system.paths import Paths
+
+
+def _refuse_starting(paths: Paths) -> None:
+    """An `up` that is still being prepared has no session to ask, but its locks."""
+    from devtls.system.files import try_lock
+
+    for lock in (paths.gateway / "starting.lock", *(paths.state / "projects").glob("*/lock")):
+        if lock.exists() and try_lock(lock) is None:
+            raise ConflictError("a `devtls up` is starting or ending", "Wait for it, then:", "  devtls clean")
 
 
 @click.command()
@@ -30,6 +43,7 @@ def clean(as_json: bool) -> None:
         raise ConflictError(
             f"a project is up in {up[0]['directory']}", "Stop it first:", f"  cd {up[0]['directory']} && devtls down"
         )
+    _refuse_starting(paths)
     talk = Talk(sys.stderr if as_json else sys.stdout)
     cleaned = take_back(paths, os.environ, is_interactive=is_interactive(), asking=talk.asking)
     if as_json:

@@ -41,6 +41,8 @@ def say_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can say
     sys.stdout.flush()
 
 
-def show_error(error: DevtlsError) -> None:
-    """Print a user's mistake, and its cure."""
+def show_error(error: DevtlsError, *, as_json: bool) -> None:
+    """Print a user's mistake, and its cure; for scripts as a document, too."""
+    if as_json:
+        say_json(report.error_facts(error))
     say(report.render_error(error, style_of(sys.stderr)), sys.stderr)

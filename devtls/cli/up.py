@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -19,6 +20,7 @@ from devtls.cli.talk import Talk
 from devtls.errors import ConflictError, DevtlsError, NotRunningError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from devtls.apply import Applied
@@ -42,7 +44,7 @@ STARTED = time.monotonic()  # this module is imported when the command begins
 @click.option("--route", "routes", multiple=True, metavar="/PATH=TARGET", help="Send a path to a port or a command.")
 @click.option("--ws", "websocket_path", metavar="/PATH", help="Where the WebSocket is, when it is not found.")
 @click.option("--https-port", type=click.IntRange(1, 65535), help="Serve on another port than 443.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds to listen.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to listen.")
 @click.option("-d", "--detach", is_flag=True, help="Go on in the background, once it is ready.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
@@ -86,10 +88,12 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     talk = Talk(sys.stderr if as_json else sys.stdout)
     if dry_run:
         plan = make_plan(project, look(project, paths, os.environ, is_interactive=is_interactive()).found)
-        say(report.render_plan(plan, talk.style))
+        say_json(report.plan_facts(plan)) if as_json else say(report.render_plan(plan, talk.style))
         return
-    if not _is_first(paths, directory):
-        sys.exit(_attach(project, paths, talk, as_json=as_json))
+    while (first := _become_first_or_connect(paths, directory, talk)) is not None:
+        code = _attach(first, project, talk, as_json=as_json)
+        if code is not None:
+            sys.exit(code)
     setup = _prepare(project, paths, talk, as_json=as_json)
     sys.exit(_run_detached(setup, talk, as_json=as_json) if detach else _run(setup))
 
@@ -118,11 +122,35 @@ def _claim_port(paths: Paths, first: int) -> int:
     return port
 
 
-def _is_first(paths: Paths, directory: Path) -> bool:
-    """Take the lock of the project, which guardian and supervisor then share: it is free when both are gone."""
+def _become_first_or_connect(paths: Paths, directory: Path, talk: Talk) -> Client | None:
+    """Take the project's lock, or connect to who has it; None means that we are the first.
+
+    Guardian and supervisor share the lock, so it is free when both are gone. Until one or the other is possible,
+    another `up` is on its way, perhaps waiting for a person to type a password, or ending.
+    """
+    from devtls.cli.ask import connect
     from devtls.system.files import try_lock
 
-    return try_lock(paths.project(directory) / "lock") is not None
+    for _ in _patiently("Another `devtls up` is starting or ending here; waiting for it.", talk):
+        if try_lock(paths.project(directory) / "lock") is not None:
+            return None
+        with contextlib.suppress(NotRunningError):
+            return connect(paths, timeout=PATIENCE_FOR_OTHERS)
+    raise ConflictError(
+        "another `devtls up` has been starting here for ten minutes", "See what it asks for, or end it."
+    )
+
+
+def _patiently(told: str, talk: Talk) -> Iterator[None]:
+    """Turn after turn for ten minutes; a person is told after the first second."""
+    begun = time.monotonic()
+    is_told = False
+    while time.monotonic() - begun < PATIENCE_FOR_OTHERS:
+        yield
+        if not is_told and time.monotonic() - begun > 1:
+            say([told], talk.stream)
+            is_told = True
+        time.sleep(0.02)
 
 
 def _prepare(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> Setup:
@@ -180,16 +208,10 @@ def _closing_words(applied: Applied) -> tuple[str, ...]:
 def _wait_for_lock(path: Path, talk: Talk) -> int:
     from devtls.system.files import try_lock
 
-    deadline = time.monotonic() + PATIENCE_FOR_OTHERS
-    is_told = False
-    while time.monotonic() < deadline:
+    for _ in _patiently("Another `devtls up` is starting the gateway; waiting for it.", talk):
         lock = try_lock(path)
         if lock is not None:
             return lock
-        if not is_told and time.monotonic() - STARTED > 1:
-            say(["Another `devtls up` is starting the gateway; waiting for it."], talk.stream)
-            is_told = True
-        time.sleep(0.02)
     raise ConflictError("another `devtls up` has been starting for ten minutes", "See what it asks for, or end it.")
 
 
@@ -198,18 +220,24 @@ def _run(setup: Setup) -> int:
     from devtls.nginx.gateway import keeper_pid
     from devtls.session import Session
     from devtls.supervise.guardian import guard
-    from devtls.supervise.service import SESSION_MARKER
+    from devtls.system.processes import SESSION_MARKER
 
     status = guard(
         lambda: Session(setup).run(),
         marker=(SESSION_MARKER, setup.session),
         excluding=lambda: keeper_pid(setup.paths),
-        close=[] if setup.start_lock is None else [setup.start_lock],
+        close=_not_the_guardians(setup),
     )
     if status >= 0:
         return status
     say([f"devtls: the supervisor was killed (signal {-status}); what it ran has been ended"], sys.stderr)
     return 128 - status
+
+
+def _not_the_guardians(setup: Setup) -> list[int]:
+    """What the supervisor alone must hold: a port that the guardian held would be taken while it cleans up."""
+    others = (setup.start_lock, setup.document)
+    return [*(sock.fileno() for sock in setup.sockets), *(each for each in others if each is not None and each > 2)]  # noqa: PLR2004 - standard error
 
 
 def _run_detached(setup: Setup, talk: Talk, *, as_json: bool) -> int:
@@ -252,8 +280,8 @@ def _await_document(reader: int, patience: float) -> Message | None:
     return status
 
 
-def _attach(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> int:
-    """Another `up` of this project runs: wait for what it comes to.
+def _attach(first: Client, project: Project, talk: Talk, *, as_json: bool) -> int | None:
+    """Another `up` of this project runs: wait for what it comes to; None when it ended meanwhile.
 
     Raises:
         ConflictError: it was asked for something else.
@@ -261,7 +289,7 @@ def _attach(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> int
     from devtls.cli.ask import ask
     from devtls.session.setup import words_of
 
-    with _connect_to_first(paths) as client:
+    with first as client, contextlib.suppress(NotRunningError):
         status = ask(client, {"do": "status"})
         if status["asked"] != words_of(project):
             raise ConflictError(
@@ -269,28 +297,16 @@ def _attach(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> int
                 "Stop it first, or use another folder:",
                 "  devtls down",
             )
+        if status["state"] == "stopping":
+            client.receive()  # until it hangs up
+            return None
         say([f"  already  up, pid {status['pid']}"], talk.stream)
         for service in status["services"]:
             if service["state"] in {"exited", "failed", "blocked", "stopped"}:
                 ask(client, {"do": "restart", "service": service["name"]})
         status = ask(client, {"do": "wait"})
-    if "checks" not in status:
-        raise NotRunningError("it was stopped meanwhile", "Start it again:", "  devtls up …")
-    return _tell_status(status, talk, as_json=as_json)
-
-
-def _connect_to_first(paths: Paths) -> Client:
-    """Connect to the session that has the lock, as soon as it listens."""
-    from devtls.cli.ask import connect
-
-    deadline = time.monotonic() + PATIENCE_FOR_OTHERS
-    while True:
-        try:
-            return connect(paths, timeout=PATIENCE_FOR_OTHERS)
-        except NotRunningError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+        return _tell_status(status, talk, as_json=as_json) if "checks" in status else None
+    return None
 
 
 def _tell_status(status: Message, talk: Talk, *, as_json: bool) -> int:

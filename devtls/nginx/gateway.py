@@ -141,7 +141,7 @@ def start(
     return subprocess.Popen(
         # -P: a json.py in the folder where `devtls up` runs is not ours to import
         [sys.executable, "-P", "-m", "devtls.nginx.keeper", json.dumps(setup)],
-        env={name: value for name, value in environment.items() if name != "DEVTLS_SESSION"},
+        env={name: value for name, value in environment.items() if name not in processes.MARKERS},
         pass_fds=[sock.fileno() for sock in sockets],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

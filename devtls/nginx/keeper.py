@@ -4,7 +4,7 @@ One per user, `python -P -m devtls.nginx.keeper`, started by the first `devtls u
 lines (devtls.system.channel), protocol 1:
 
     keeper   {"hello": "devtls-gateway", "protocol": 1, "version", "pid", "nginx", "https", "http", "sites"} + sockets
-    project  {"do": "register", "site": text, "facts": {"directory", "domains", "pid", "session"}}
+    project  {"do": "register", "site": text, "facts": {"directory", "domains", "pid", "session", "spare"}}
     keeper   {"is": "registered"} once the site is live | {"is": "refused", "why": "domain" | "config", ...}
     project  {"do": "goodbye"}
     keeper   {"is": "bye", "last": bool} once the site, and with the last one nginx, is gone
@@ -216,17 +216,29 @@ class Keeper:
 
     def _sweep(self, session: str) -> None:
         """End what a session left that dropped without a goodbye; its guardian may be at it, too."""
-        found = processes.find_marked("DEVTLS_SESSION", session)
+        found = processes.find_marked(processes.SESSION_MARKER, session)
         processes.send(found, signal.SIGTERM)
         if found:
             self.loop.call_later(
                 SWEEP_GRACE,
-                lambda: processes.send(processes.find_marked("DEVTLS_SESSION", session), signal.SIGKILL),
+                lambda: processes.send(processes.find_marked(processes.SESSION_MARKER, session), signal.SIGKILL),
             )
 
     def _change(self, visitor: Visitor, registration: Registration | None) -> None:
+        if registration is None and self._is_last(visitor):
+            self.end()  # whatever is on its way, nobody waits for it
+            return
         self.changes.append((visitor, registration))
         self._next()
+
+    def _is_last(self, visitor: Visitor) -> bool:
+        """Whether nobody else has a site, or asks for one."""
+        others = [other for other in self.visitors if other is not visitor]
+        return (
+            visitor.registration is not None
+            and not any(other.registration for other in others)
+            and not any(wanted for _, wanted in self.changes)
+        )
 
     def _next(self) -> None:
         """Apply the next change of the sites, unless one is on its way."""
@@ -267,9 +279,11 @@ class Keeper:
         folder = self._staged()
         try:
             self._stage(folder)
+            self.master.test(folder)
             self._swap(folder)
         except (DevtlsError, OSError) as error:
-            sys.stderr.write(f"the configuration could not be written: {error}\n")
+            sys.stderr.write(f"a site that is gone stays until the next change: {error}\n")
+            shutil.rmtree(folder, ignore_errors=True)
             self._said_bye(visitor)
             self._next()
             return

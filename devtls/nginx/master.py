@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from devtls.system.loop import Loop, Timer
 
 LOOK_EVERY = 0.004  # s; a reload is live after 51-116 ms, nearly all of it nginx's own pause before it retires workers
+RELOAD_PATIENCE = 15.0  # s; a thousand certificates are read in less than one
 PATIENCE = 2.0  # s; TERM ends nginx in 0.1 s, whatever connections are open
 RETIRING = "shutting down"  # what nginx puts in the title of a worker that takes no more connections
 
@@ -76,7 +77,7 @@ class Master:
                 start_new_session=True,
                 preexec_fn=_die_with_keeper,  # noqa: PLW1509 - the keeper has one thread
             )
-        self._when_live(frozenset(), live)
+        self._when_live(frozenset(), live, self._loop.clock() + RELOAD_PATIENCE)
 
     def reload(self, live: Callable[[], None]) -> None:
         """Have it read `live` again, and call `live` when no worker with the old configuration takes connections."""
@@ -85,7 +86,7 @@ class Master:
             return
         old = frozenset(self._workers())
         os.kill(self._process.pid, signal.SIGHUP)
-        self._when_live(old, live)
+        self._when_live(old, live, self._loop.clock() + RELOAD_PATIENCE)
 
     def stop(self, stopped: Callable[[], None]) -> None:
         """End it and its workers, and call `stopped` when they are gone."""
@@ -128,13 +129,15 @@ class Master:
         family = processes.descendants(self._process.pid)
         return {worker.pid: RETIRING in processes.describe(worker.pid) for worker in family}
 
-    def _when_live(self, old: frozenset[int], live: Callable[[], None]) -> None:
+    def _when_live(self, old: frozenset[int], live: Callable[[], None], deadline: float) -> None:
+        """Look until it is live; a reload that nginx refuses never is, and must not hold up the next change."""
         if self._process is None:
             return  # it died: the keeper was told, and starts another
         workers = self._workers()
         fresh = [pid for pid in workers if pid not in old and "worker" in processes.describe(pid)]
-        if not (fresh and all(workers[pid] for pid in workers if pid in old)):
-            self._loop.call_later(LOOK_EVERY, lambda: self._when_live(old, live))
+        is_live = fresh and all(workers[pid] for pid in workers if pid in old)
+        if not is_live and self._loop.clock() < deadline:
+            self._loop.call_later(LOOK_EVERY, lambda: self._when_live(old, live, deadline))
             return
         live()
 

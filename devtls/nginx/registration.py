@@ -162,6 +162,8 @@ class Registration:
             if not self._leaving:
                 self.update()
             return
+        for descriptor in descriptors:  # they belong to a hello
+            os.close(descriptor)
         match message.get("is"):
             case "registered":
                 self._awaiting -= 1

@@ -21,9 +21,9 @@ from devtls.nginx.gateway import keeper_pid
 from devtls.session.services import Services
 from devtls.session.setup import LEFTOVER_GRACE, words_of
 from devtls.session.voice import Voice
-from devtls.supervise.service import SESSION_MARKER
 from devtls.system import files, processes
 from devtls.system.loop import Loop
+from devtls.system.processes import SESSION_MARKER
 from devtls.system.root import HOSTS
 
 if TYPE_CHECKING:
@@ -76,7 +76,10 @@ class Session:
 
     def run(self) -> int:
         """Serve until told to stop; return the exit code."""
-        self._open()
+        try:
+            self._open()
+        except (DevtlsError, OSError) as error:
+            return self._failed_to_open(error)
         gc.enable()
         while not self._is_over:
             try:
@@ -85,6 +88,15 @@ class Session:
                 self._give_up(str(error), error.exit_code, error.cure)
         self._voice.screen.close()
         return self.exit_code
+
+    def _failed_to_open(self, error: DevtlsError | OSError) -> int:
+        """There is nothing to serve with, such as room for a log: end what was started, and say why."""
+        self._services.kill_now()
+        processes.end(self._survivors, LEFTOVER_GRACE)
+        told = error if isinstance(error, DevtlsError) else DevtlsError(f"it cannot be started: {error}")
+        self._voice.say(report.render_error(told, self.setup.style))
+        self._voice.screen.close()
+        return told.exit_code
 
     def _open(self) -> None:
         """The services first: everything else is imported and made ready while they start."""

@@ -203,15 +203,19 @@ class Services:
 
     def _environment_of(self, service: Service) -> dict[str, str]:
         """The user's environment, then what tells the app where it lives, then what the user said for this service."""
-        domain = self._setup.names[0]
         return {
-            VITE_HOST: domain,
+            VITE_HOST: self._setup.project.domains[0],
             **self._setup.environment,
             "PORT": str(service.port),
             "HOST": "127.0.0.1",
-            "DEVTLS_URL": f"https://{authority_of(domain, self._setup.https_port)}",
+            "DEVTLS_URL": self._url("web"),
             **service.environment,
         }
+
+    def _url(self, name: str) -> str:
+        """Where a browser finds a service: the first domain, and the path of its route."""
+        prefix = next((route.prefix for route in self._setup.project.routes if route.target == name), "/")
+        return f"https://{authority_of(self._setup.names[0], self._setup.https_port)}{prefix.rstrip('/')}"
 
     def _last_exit(self, name: str) -> str:
         code = self.runners[name].last_exit
@@ -223,6 +227,7 @@ class Services:
         return {
             "name": name,
             "state": type(state).__name__.lower(),
+            "url": self._url(name),
             "argv": list(runner.service.argv),
             "pid": runner.pid,
             "port": endpoint.port if endpoint else runner.service.port,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from devtls.supervise.service import SESSION_MARKER
 from devtls.system import files, processes
+from devtls.system.processes import SESSION_MARKER
 
 if TYPE_CHECKING:
     import socket
@@ -93,6 +93,9 @@ def words_of(project: Project) -> dict[str, Any]:
     """What was asked for, for comparing with what another `up` in the same folder asks for."""
     return {
         "domains": list(project.domains),
-        "services": {service.name: list(service.argv) for service in project.services},
+        "services": {each.name: [*map("=".join, each.environment.items()), *each.argv] for each in project.services},
         "routes": {route.prefix: str(route.target) for route in project.routes},
+        "websocket_path": project.websocket_path,
+        "https_port": project.https_port,
+        "app_port": project.app_port,
     }

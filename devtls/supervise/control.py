@@ -7,6 +7,7 @@ the end; "follow" → {"event": "line", "service", "text"} until either side han
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from devtls.system import channel
@@ -85,7 +86,7 @@ class ControlServer:
         link: Link = channel.Link(
             self._loop,
             connection,
-            lambda message, _descriptors: self._received(link, message),
+            lambda message, descriptors: self._received(link, message, descriptors),
             lambda: self._left(link),
         )
         self._links.append(link)
@@ -95,7 +96,9 @@ class ControlServer:
             if link in group:
                 group.remove(link)
 
-    def _received(self, link: Link, message: Message) -> None:
+    def _received(self, link: Link, message: Message, descriptors: list[int]) -> None:
+        for descriptor in descriptors:  # nobody has reason to send us any
+            os.close(descriptor)
         match message.get("do"):
             case "status":
                 link.send(self._controlled.status())

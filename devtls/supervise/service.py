@@ -9,7 +9,16 @@ from devtls.supervise import ports
 from devtls.supervise import state as machine
 from devtls.supervise.child import Child, Command, NotSpawned, spawn
 from devtls.supervise.output import Lines, LogFile, Tail
-from devtls.system.processes import Ending, Identity, descendants, find_tree, is_alive, listening
+from devtls.system.processes import (
+    SERVICE_MARKER,
+    SESSION_MARKER,
+    Ending,
+    Identity,
+    descendants,
+    find_tree,
+    is_alive,
+    listening,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,8 +26,6 @@ if TYPE_CHECKING:
     from devtls.model import Endpoint, Service
     from devtls.system.loop import Loop, Timer
 
-SESSION_MARKER = "DEVTLS_SESSION"  # in the environment of all that a session starts
-SERVICE_MARKER = "DEVTLS_SERVICE"  # "session/service": whose generation a process was, wherever it has gone
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL; overmind, foreman and honcho wait as long
 LEFTOVER_GRACE = 1.0  # seconds for what a command that has ended by itself left behind
 QUIET = 0.1  # seconds after which an unfinished line is shown: a prompt, a progress dot

@@ -88,7 +88,10 @@ def decode(line: bytes, descriptors: list[int]) -> tuple[Message, list[int]]:
     Raises:
         ValueError: it is not a message of ours.
     """
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(message, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - to the caller it is as malformed as broken JSON
     count = message.pop(COUNT, 0)

@@ -50,6 +50,11 @@ class Paths(Struct, frozen=True):
         """Where the session of the project in `directory` listens."""
         return self.socket(self.project(directory), "control.sock")
 
+    @property
+    def short_sockets(self) -> Path:
+        """Where sockets go whose path would be too long."""
+        return Path(f"/tmp/devtls-{os.getuid()}")  # noqa: S108 - its owner and mode are checked where it is used
+
     def socket(self, place: Path, name: str) -> Path:
         """A path for a Unix socket: in `place`, or in a short private directory when that will not do.
 
@@ -61,7 +66,7 @@ class Paths(Struct, frozen=True):
         path = place / name
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH and not {",", ":"} & set(str(path)):
             return path
-        short = Path(f"/tmp/devtls-{os.getuid()}")  # noqa: S108 - its owner and mode are checked below
+        short = self.short_sockets
         make_private_directory(short)
         found = short.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:

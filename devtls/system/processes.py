@@ -33,6 +33,11 @@ AFTER_KILL = 2.0  # seconds; SIGKILL takes longer only in an uninterruptible wai
 LONGEST_DESCRIPTION = 200  # characters of a command line that a person still reads
 
 
+SESSION_MARKER = "DEVTLS_SESSION"  # in the environment of all that a session starts
+SERVICE_MARKER = "DEVTLS_SERVICE"  # "session/service": whose generation a process was, wherever it has gone
+MARKERS = frozenset({SESSION_MARKER, SERVICE_MARKER})
+
+
 class Identity(Struct, frozen=True):
     """A process, for as long as this machine is up: its pid and its start time in clock ticks since boot."""
 

@@ -114,7 +114,7 @@ check_root() {
   [ "$(head -n 1 "$1")" = '-----BEGIN CERTIFICATE-----' ] || fail 41 'not a certificate'
   [ "$(tail -n 1 "$1")" = '-----END CERTIFICATE-----' ] || fail 41 'not a certificate'
   [ "$(grep -c -v -x '[A-Za-z0-9+/=]\{1,76\}' "$1")" = 2 ] || fail 41 'not one certificate'
-  openssl x509 -in "$1" -noout -text | grep -q 'X509v3 Name Constraints: critical' ||
+  openssl x509 -in "$1" -noout -ext nameConstraints | grep -q 'X509v3 Name Constraints: critical' ||
     fail 41 'the root is not limited to some names'
 }
 command -v update-ca-certificates > /dev/null || fail 46 'no update-ca-certificates'

@@ -96,7 +96,7 @@ def _missing(is_debian: bool) -> Trouble:
     return Trouble(
         "system store",
         "devtls does not know this system's store yet; curl and the like will not trust the certificates",
-        ("Run them with the environment that devtls gives:", "  devtls exec -- COMMAND"),
+        ("Name the root to them, each in its own way:", "  curl --cacert ~/.local/share/devtls/ca/*/root.pem …"),
     )
 
 

@@ -61,7 +61,7 @@ def load_receipts(paths: Paths) -> tuple[Receipt, ...]:
     except (ValueError, TypeError, KeyError) as error:
         raise DevtlsError(
             f"{path} is damaged: {error}",
-            "Move it away; `devtls untrust` then finds the roots by looking into each store.",
+            "Move it away; `devtls clean` then finds the roots by looking into each store.",
         ) from error
 
 

@@ -77,7 +77,7 @@ class Machine:
 
     def inside(self, argv: Sequence[str]) -> list[str]:
         """What runs a program in this machine, as root."""
-        return ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "--", *argv]
+        return ["nsenter", "-t", str(self.pid), "-m", "-r", "-n", "-p", "--", *argv]
 
 
 def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -136,7 +136,8 @@ class Machine:
             if not line:
                 pytest.fail(f"the private machine could not be made:\n{''.join(said)}")
         (inside,) = Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children").read_text().split()
-        self._enter = ["nsenter", f"--target={inside}", "--mount", "--net", "--pid", "--uts", "--ipc", "--"]
+        # --root: from within a chroot, --mount alone would enter at the root of the whole file system.
+        self._enter = ["nsenter", f"--target={inside}", "--mount", "--root", "--net", "--pid", "--uts", "--ipc", "--"]
 
     def __enter__(self) -> Self:
         return self

@@ -28,9 +28,9 @@ from devtls.supervise import state
 from devtls.supervise.guardian import detach, guard
 from devtls.supervise.output import LogFile, Screen
 from devtls.supervise.reaper import Reaper
-from devtls.supervise.service import SERVICE_MARKER, SESSION_MARKER, ServiceRunner
+from devtls.supervise.service import ServiceRunner
 from devtls.system.loop import Loop
-from devtls.system.processes import Identity, end, find_marked, identify, is_alive
+from devtls.system.processes import SERVICE_MARKER, SESSION_MARKER, Identity, end, find_marked, identify, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -329,3 +329,9 @@ def test_what_only_a_shell_understands_is_told(words: Words, text: str) -> None:
 )
 def test_quoted_signs_are_words_like_others(words: Words, text: str, argv: tuple[str, ...]) -> None:
     assert words.make("love.cat", app=text).services[0].argv == argv
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_cannot_be_waited_is_refused(words: Words, timeout: float) -> None:
+    with pytest.raises(UsageError, match="not a time that one can wait"):
+        words.make("love.cat", timeout=timeout)

@@ -38,8 +38,10 @@ GREEN = Check("https://love.cat/", Verdict.PASSED, "200 · 4 ms")
 
 
 def status(**changes: Any) -> dict[str, Any]:
-    service = {"name": "web", "state": "ready", "port": 3000, "pid": 42, "uptime": 61.0, "restarts": 0}
-    api = {"name": "api", "state": "backoff", "port": 3001, "pid": None, "uptime": None, "restarts": 3}
+    url = "https://love.cat"
+    service = {"name": "web", "state": "ready", "url": url, "port": 3000, "pid": 42, "uptime": 61.0, "restarts": 0}
+    api = {"name": "api", "state": "backoff", "url": f"{url}/api", "port": 3001, "pid": None, "uptime": None}
+    api["restarts"] = 3
     return {
         "directory": "/home/dev/shop",
         "state": "ready",
@@ -207,9 +209,9 @@ def test_a_duration_is_told_as_people_say_it(seconds: float, words: str) -> None
 def test_a_status_is_a_table_with_its_checks_below() -> None:
     assert report.render_status([status()], PLAIN) == [
         "/home/dev/shop  ready, pid 41",
-        "SERVICE  STATE    URL               PORT  PID  UPTIME  RESTARTS",
-        "web      ready    https://love.cat  3000  42   1 min   0",
-        "api      backoff  -                 3001  -    -       3",
+        "SERVICE  STATE    URL                   PORT  PID  UPTIME  RESTARTS",
+        "web      ready    https://love.cat      3000  42   1 min   0",
+        "api      backoff  https://love.cat/api  3001  -    -       3",
         "✓ https://love.cat/  200 · 4 ms",
     ]
 

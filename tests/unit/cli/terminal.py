@@ -109,6 +109,7 @@ def status(**changes: Any) -> Message:
     service = {
         "name": "web",
         "state": "ready",
+        "url": "https://love.cat",
         "argv": ["true"],
         "pid": 42,
         "port": 3000,
@@ -136,7 +137,14 @@ def status(**changes: Any) -> Message:
         "exit_code": 0,
         "pid": 41,
         "urls": ["https://love.cat"],
-        "asked": {"domains": ["love.cat"], "services": {"web": ["true"]}, "routes": {"/": "web"}},
+        "asked": {
+            "domains": ["love.cat"],
+            "services": {"web": ["true"]},
+            "routes": {"/": "web"},
+            "websocket_path": None,
+            "https_port": None,
+            "app_port": None,
+        },
         "gateway": {"pid": 40, "nginx": "nginx 1.22.1", "https_port": 443},
         "services": [service],
         "hints": [],

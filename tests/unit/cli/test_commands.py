@@ -57,7 +57,7 @@ def test_no_word_at_all_is_answered_with_the_help_and_2(terminal: Terminal) -> N
         (["ps", "--nonsense"], "No such option '--nonsense'"),
         (["up", "--port", "0"], "Invalid value for '--port'"),
         (["up", "--https-port", "65536"], "Invalid value for '--https-port'"),
-        (["up", "--timeout", "0"], "Invalid value for '--timeout'"),
+        (["up", "--timeout", "soon"], "Invalid value for '--timeout'"),
         (["logs", "--tail", "-1"], "Invalid value for '-n' / '--tail'"),
         (["down", "extra"], "Got unexpected extra argument"),
     ],

@@ -21,8 +21,14 @@ def test_what_was_asked_for_goes_to_standard_output(capsys: pytest.CaptureFixtur
 
 
 def test_a_mistake_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    show_error(UsageError("no app was named", "Give it."))
+    show_error(UsageError("no app was named", "Give it."), as_json=False)
     assert capsys.readouterr() == ("", "devtls: no app was named\n  Give it.\n")
+
+
+def test_a_mistake_is_a_document_too_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(UsageError("no app was named", "Give it."), as_json=True)
+    facts = {"schema": "devtls.error/1", "message": "no app was named", "cure": ["Give it."], "exit_code": 2}
+    assert json.loads(capsys.readouterr().out) == facts
 
 
 def test_a_stream_gets_the_characters_that_it_has() -> None:

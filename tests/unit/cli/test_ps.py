@@ -36,9 +36,8 @@ def test_the_json_of_ps_is_one_document_with_the_status_as_it_is(terminal: Termi
     assert said.document == {"schema": "devtls.ps/1", "projects": [status()]}
 
 
-@pytest.mark.parametrize("words", [["ps"], ["ps", "--json"]])
-def test_ps_of_nothing_is_exit_3(terminal: Terminal, words: list[str]) -> None:
-    said = terminal.type(*words)
+def test_ps_of_nothing_is_exit_3(terminal: Terminal) -> None:
+    said = terminal.type("ps")
     assert (said.code, said.out) == (3, "")
     assert said.err.startswith(f"devtls: nothing is up in {terminal.folder}\n")
 

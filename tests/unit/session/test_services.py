@@ -182,6 +182,7 @@ def test_the_json_of_a_service_has_these_keys(stage: Stage) -> None:
     assert {**facts, "log": ""} == {
         "name": "web",
         "state": "pending",
+        "url": "https://love.cat",
         "argv": ["node", "app.js"],
         "pid": None,
         "port": 3000,

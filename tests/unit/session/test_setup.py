@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from devtls.model import Endpoint, Project, Route, Service
 from devtls.session.setup import begin_session, words_of
-from devtls.supervise.service import SESSION_MARKER
+from devtls.system.processes import SESSION_MARKER
 from tests.unit.session.stage import make_setup
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ def test_what_was_asked_for_is_domains_commands_and_routes_but_no_port(tmp_path:
         "domains": ["love.cat"],
         "services": {"web": ["node", "app.js"]},
         "routes": {"/": "web", "/api": "[::1]:9"},
+        "websocket_path": None,
+        "https_port": None,
+        "app_port": None,
     }
     assert words_of(project(3001)) == words_of(project(3000))  # a port that was found free says nothing
 

@@ -12,9 +12,9 @@ import pytest
 from devtls.model import Endpoint, Service
 from devtls.supervise import state
 from devtls.supervise.output import LogFile
-from devtls.supervise.service import SERVICE_MARKER, SESSION_MARKER, ServiceRunner
+from devtls.supervise.service import ServiceRunner
 from devtls.system.loop import Loop
-from devtls.system.processes import end
+from devtls.system.processes import SERVICE_MARKER, SESSION_MARKER, end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
