@@ -12,11 +12,12 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
 EXAMPLE := examples/love-cat/node_modules/.package-lock.json
 
-# What each target runs that may be missing: PROGRAM=PACKAGE.
+# What each target runs that may be missing: PROGRAM=PACKAGE. Playwright brings its own node, which needs libatomic.
 FOR_DEMO := node=nodejs npm=npm
 FOR_TEST := $(FOR_DEMO) nginx=nginx chromium=chromium firefox-esr=firefox-esr certutil=libnss3-tools \
 	keytool=default-jdk-headless sudo=sudo ip=iproute2 ss=iproute2 curl=curl openssl=openssl ps=procps \
-	unshare=util-linux setpriv=util-linux update-ca-certificates=ca-certificates
+	unshare=util-linux setpriv=util-linux update-ca-certificates=ca-certificates \
+	libatomic.so.1=libatomic1
 FOR_BENCH := $(FOR_TEST) caddy=caddy
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

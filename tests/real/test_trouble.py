@@ -602,3 +602,29 @@ def _ready(machine: Machine) -> Running:
     running = up(machine, LOVE_CAT)
     running.wait_for(READY)
     return running
+
+
+def test_a_second_up_takes_over_when_the_first_one_ends_while_it_waits(machine: Machine) -> None:
+    place = bring_small_app(machine, "stubborn")
+    machine.write(f"{place}/stubborn.py", f"import signal\nsignal.signal(15, signal.SIG_IGN)\n{SMALL_APP}")
+    words = ("stubborn.test", "--app", "/usr/bin/python3 -I stubborn.py 127.0.0.1 PORT")
+    first = up(machine, place, *words)
+    first.wait_for(READY)
+    machine.kill(status_of(machine, place)["pid"])  # the guardian takes a second to end an app that ignores SIGTERM
+    second = up(machine, place, *words)
+    second.wait_for(READY)
+    assert first.wait() != 0
+    second.press_control_c()
+    second.press_control_c()
+    assert second.wait() == 130
+    assert_nothing_runs(machine)
+
+
+def test_a_neighbour_whose_certificate_is_gone_does_not_hold_up_the_gateway(machine: Machine) -> None:
+    broken, other = bring_small_app(machine, "broken"), bring_small_app(machine, "other")
+    assert devtls(machine, broken, "up", "broken.test", "--app", small_app(), "-d").status == 0
+    assert devtls(machine, other, "up", "other.test", "--app", small_app(), "-d").status == 0
+    machine.run(["rm", "-r", "/home/dev/.local/share/devtls/leaf/broken.test"], check=True)
+    assert devtls(machine, other, "down").status == 0
+    assert devtls(machine, broken, "down").status == 0
+    assert_nothing_runs(machine)

@@ -283,6 +283,25 @@ def test_the_last_one_out_ends_nginx_even_when_it_was_killed(stage: Stage) -> No
     assert not stage.keeper.setup.control.exists()
 
 
+def test_the_last_one_out_ends_nginx_even_while_it_reloads(stage: Stage) -> None:
+    stage.master.is_slow = True
+    project = stage.visit()
+    project.register("love.cat")
+    stage.until(lambda: bool(stage.master.going_live))
+    project.link.send({"do": "goodbye"})
+    stage.until(lambda: stage.master.is_stopped)
+
+
+def test_a_site_that_cannot_be_taken_out_holds_up_nobody(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    other = stage.visit_and_register("shop.test")
+    stage.master.refused_word = "love.cat"  # as when its certificate was deleted meanwhile
+    other.link.send({"do": "goodbye"})
+    stage.until(lambda: other.is_gone)
+    assert other.heard[-1] == {"is": "bye", "last": False}
+    assert len(stage.master.served) == 2
+
+
 def test_who_says_goodbye_without_a_site_gets_one_too(stage: Stage) -> None:
     stage.visit_and_register("love.cat")
     visitor = stage.visit()

@@ -13,6 +13,7 @@ from devtls.system.channel import (
     Client,
     Link,
     Message,
+    decode,
     encode,
     is_friend,
     listen,
@@ -206,3 +207,8 @@ def test_a_large_message_on_a_blocking_socket_carries_its_descriptors() -> None:
         assert answer
         assert (answer[0], len(answer[1])) == (message, 1)
         os.close(answer[1][0])
+
+
+def test_a_message_that_is_nested_without_end_is_malformed() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        decode(b"[" * 200_000, [])
