@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from devtls import hosts
-from devtls.ca.store import create_authority, find_authority, issue, load_authorities, load_leaf
+from devtls.ca.store import create_authority, find_authority, find_broken, issue, load_authorities, load_leaf, set_aside
 from devtls.errors import ConflictError, DevtlsError
 from devtls.plan import (
     Already,
@@ -138,6 +138,11 @@ class Application:
     def _make_certificates(self) -> None:
         """Each is made whole or not at all; one that is not used in the end is the next run's "already"."""
         now = datetime.now(UTC)
+        for directory in find_broken(self.paths):
+            place = set_aside(directory, now)
+            self.applied.notices.append(
+                (f"the certificate authority in {directory} is damaged; it is in {place} now", ())
+            )
         wanted = [item for item in self.plan.items if isinstance(item, CreateAuthority | IssueLeaf)]
         if wanted:
             in_child(lambda: self._issue(wanted, now))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from devtls.model import Authority, Leaf, Project
 
-HTTPS, HTTP = 443, 80
+HTTPS = 443
 HTTPS_WITHOUT_ROOT, HTTP_WITHOUT_ROOT = 8443, 8080
 
 

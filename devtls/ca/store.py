@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from devtls.ca.records import NEW, appearing, read_facts, refuse_readable_by_others, told, write_facts
 from devtls.errors import DevtlsError
-from devtls.model import LOCAL_NAMES, Authority, Leaf
+from devtls.model import Authority, Leaf
 from devtls.system.files import PUBLIC_FILE, locked, sync_directory, write_atomically
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
 RENEWED_BEFORE = timedelta(days=60)  # a new authority is made next to one that ends soon, so nothing stops on the day
 ID = re.compile(r"[0-9a-f]{8}")
-
-
-def subtrees_for(domain: str) -> tuple[str, ...]:
-    """Return what the authority of a domain may sign: names of test and localhost share one, others stand alone."""
-    return LOCAL_NAMES if domain.rsplit(".", 1)[-1] in LOCAL_NAMES else (domain,)
 
 
 def load_authorities(paths: Paths) -> tuple[Authority, ...]:

@@ -71,15 +71,6 @@ class _Listening(Struct, frozen=True):
     inode: str
 
 
-def boot_id() -> str:
-    """Name this boot; a stored Identity means nothing in another one."""
-    if LINUX:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    import psutil
-
-    return str(int(psutil.boot_time()))
-
-
 def identify(pid: int) -> Identity | None:
     """Return who has this pid now, or None when nobody living does."""
     row = _row(pid)
@@ -127,11 +118,6 @@ def find_marked(name: str, value: str) -> tuple[Identity, ...]:
     return tuple(
         row.identity for row in _rows() if row.is_alive and _is_ours(row.pid) and entry in _environment(row.pid)
     )
-
-
-def session_members(sid: int) -> tuple[Identity, ...]:
-    """Return the living processes of a session."""
-    return tuple(row.identity for row in _rows() if row.is_alive and row.session == sid)
 
 
 def find_tree(

@@ -86,13 +86,6 @@ def confirm(store: Store, authority: Authority, paths: Paths) -> Trouble | None:
     return None
 
 
-def untrust(held: Held, stores: Sequence[Store], paths: Paths) -> Change:
-    """Take one root out of every store; what needs root comes back as operations, then call `confirm_gone`."""
-    changes = [store.untrust(held) for store in stores]
-    confirm_gone(stores, paths)
-    return reduce(add, changes, Change())
-
-
 def untrust_all(stores: Sequence[Store], paths: Paths, owner: str, run: Runner) -> Change:
     """Take out all that devtls ever put anywhere: by receipts, and by looking for this owner's roots in each store."""
     receipts = load_receipts(paths)

@@ -27,21 +27,6 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize(
-    ("domain", "subtrees"),
-    [
-        ("love.cat", ("love.cat",)),
-        ("shop.love.cat", ("shop.love.cat",)),
-        ("test", ("localhost", "test")),
-        ("shop.test", ("localhost", "test")),
-        ("love.cat.localhost", ("localhost", "test")),
-        ("latest", ("latest",)),
-    ],
-)
-def test_names_of_test_and_localhost_share_an_authority(domain: str, subtrees: tuple[str, ...]) -> None:
-    assert store.subtrees_for(domain) == subtrees
-
-
 def test_a_new_authority_is_found_again_and_its_key_is_private(paths: Paths) -> None:
     mask = os.umask(0)
     try:

@@ -98,15 +98,6 @@ def test_a_root_that_is_trusted_already_writes_nothing(paths: Paths, tmp_path: P
     assert receipts.load_receipts(paths) == ()
 
 
-def test_taking_out_one_root_leaves_the_others_and_their_receipts(paths: Paths, tmp_path: Path) -> None:
-    store = FakeStore(tmp_path)
-    for name in ("aa", "bb"):
-        receipts.trust(store, authority(name, tmp_path), paths)
-    receipts.untrust(Held("devtls-aa", "aa"), [store], paths)
-    assert store.kept == {"bb"}
-    assert [each.fingerprint for each in receipts.load_receipts(paths)] == ["bb"]
-
-
 def test_taking_out_all_finds_roots_without_a_receipt_too(paths: Paths, tmp_path: Path) -> None:
     store, system = FakeStore(tmp_path / "nss", kept={"orphan"}), FakeStore(tmp_path, needs_root=True, kept={"aa"})
     receipts.trust(store, authority("aa", tmp_path), paths)
