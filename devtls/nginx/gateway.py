@@ -14,6 +14,7 @@ from msgspec import Struct
 from devtls.errors import DevtlsError, NotRunningError
 from devtls.model import Endpoint
 from devtls.nginx.binary import Nginx
+from devtls.nginx.protocol import PROTOCOL
 from devtls.nginx.render import Listen
 from devtls.system import processes
 from devtls.system.channel import Client
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from devtls.system.channel import Message
     from devtls.system.paths import Paths
-
-
-PROTOCOL = 1  # of the words that keeper and projects exchange; see devtls.nginx.keeper
 
 
 class Neighbour(Struct, frozen=True):

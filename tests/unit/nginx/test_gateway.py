@@ -13,6 +13,7 @@ from devtls.model import Endpoint
 from devtls.nginx import gateway
 from devtls.nginx.binary import Nginx
 from devtls.nginx.gateway import Greeting, Neighbour, control_socket, greet, keeper_pid, parse_greeting
+from devtls.nginx.protocol import PROTOCOL
 from devtls.nginx.render import Listen
 from devtls.nginx.templates import find_templates
 from devtls.system import processes
@@ -36,7 +37,7 @@ def paths(tmp_path: Path) -> Paths:
 def hello(**changes: Any) -> dict[str, Any]:
     return {
         "hello": "devtls-gateway",
-        "protocol": gateway.PROTOCOL,
+        "protocol": PROTOCOL,
         "version": "0.1.0",
         "pid": 42,
         "nginx": {"path": NGINX.path, "version": [1, 22, 1], "features": ["http2"]},
@@ -61,7 +62,7 @@ def test_a_greeting_is_read() -> None:
     assert greeting.owner_of("purr.cat") is None
 
 
-@pytest.mark.parametrize("changes", [{"protocol": gateway.PROTOCOL + 1}, {"protocol": None}, {"hello": "else"}])
+@pytest.mark.parametrize("changes", [{"protocol": PROTOCOL + 1}, {"protocol": None}, {"hello": "else"}])
 def test_a_keeper_of_another_protocol_is_told_with_the_way_out(changes: dict[str, Any]) -> None:
     with pytest.raises(DevtlsError, match=r"is of devtls 0\.1\.0 and speaks another protocol") as refused:
         parse_greeting(hello(**changes))

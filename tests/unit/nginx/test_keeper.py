@@ -15,7 +15,8 @@ import pytest
 from devtls.errors import DevtlsError
 from devtls.model import Endpoint
 from devtls.nginx.binary import Nginx
-from devtls.nginx.keeper import LONELY, RESTART_AFTER, Keeper, Setup, parse_registration, parse_setup
+from devtls.nginx.keeper import LONELY, RESTART_AFTER, Keeper
+from devtls.nginx.protocol import Setup, parse_registration, parse_setup
 from devtls.nginx.templates import find_templates
 from devtls.system.channel import Link, Message
 from devtls.system.loop import Loop

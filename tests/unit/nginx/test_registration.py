@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from devtls.nginx import gateway
 from devtls.nginx.binary import Nginx
 from devtls.nginx.gateway import control_socket
+from devtls.nginx.protocol import PROTOCOL
 from devtls.nginx.registration import Registration
 from devtls.nginx.templates import find_templates
 from devtls.system.channel import Link, Message, listen
@@ -28,7 +28,7 @@ NGINX = Nginx("/usr/sbin/nginx", (1, 22, 1), frozenset())
 class FakeKeeper:
     """The other end: it greets, keeps what it hears, and says what it is told to."""
 
-    def __init__(self, loop: Loop, paths: Paths, protocol: int = gateway.PROTOCOL) -> None:
+    def __init__(self, loop: Loop, paths: Paths, protocol: int = PROTOCOL) -> None:
         self.loop = loop
         self.protocol = protocol
         self.heard: list[Message] = []
@@ -91,7 +91,7 @@ class Stage:
     def site_is_gone(self, *, is_last: bool) -> None:
         self.told.append(("gone", is_last))
 
-    def keep(self, protocol: int = gateway.PROTOCOL) -> FakeKeeper:
+    def keep(self, protocol: int = PROTOCOL) -> FakeKeeper:
         self.keepers.append(FakeKeeper(self.loop, self.paths, protocol))
         return self.keepers[-1]
 
