@@ -116,7 +116,9 @@ def drive_chromium(url: str, awaited: str, patience: float) -> Page:
                     break
                 tab.wait_for_timeout(50)
             page.is_secure = bool(tab.evaluate("isSecureContext"))
-        page.screenshot = base64.b64encode(tab.screenshot()).decode()
+            page.screenshot = base64.b64encode(
+                tab.screenshot()
+            ).decode()  # of its error page Chromium makes none at times
     return page
 
 

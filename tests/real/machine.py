@@ -193,8 +193,7 @@ class Machine:
         words = {**self.environment(user), **({"TERM": "xterm-256color"} if terminal else {}), **(env or {})}
         become = [] if user == "root" else ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
         session = ["setsid", "--ctty"] if terminal else []
-        # A shell's `&` and nohup ignore INT and HUP for all that they start; a login does not.
-        clean = ["env", "--ignore-environment", "--default-signal", f"--chdir={cwd or self.home(user)}"]
+        clean = ["env", "--ignore-environment", f"--chdir={cwd or self.home(user)}"]
         clean += [f"{name}={value}" for name, value in words.items()]
         whole = [*self._enter, *become, *session, *clean, "/bin/sh", "-c", 'echo "$$"; exec "$@"', "sh", *argv]
         running = self._start_on_terminal(argv, whole, user) if terminal else self._start_on_pipes(argv, whole)

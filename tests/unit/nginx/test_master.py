@@ -27,9 +27,9 @@ if [[ " $* " == *" -t "* ]]; then
   echo "nginx: $(cat "$config")" >&2
   grep -q good "$config"; exit
 fi
-start() {{ bash -c 'exec -a "nginx: worker process" sleep 1000' & worker=$!; }}
-trap 'kill $worker; start' HUP
-trap 'kill $worker; exit 0' TERM
+start() {{ bash -c 'exec -a "nginx: worker process" sleep 1000' & }}
+trap 'kill $!; start' HUP
+trap 'kill $!; exit 0' TERM
 echo started
 start
 while :; do wait; done

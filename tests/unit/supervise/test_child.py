@@ -59,7 +59,7 @@ def watcher(loop: Loop, tmp_path: Path) -> Watcher:
 
 
 def test_a_command_runs_in_its_folder_and_its_own_session_with_nothing_to_read(watcher: Watcher) -> None:
-    child = watcher.spawn("sh", "-c", 'pwd; cat; ps -o sid= -p $$; echo "$HOME"; exit 3')
+    child = watcher.spawn("sh", "-c", 'pwd; cat; cut -d " " -f 6 /proc/self/stat; echo "$HOME"; exit 3')
     watcher.until(lambda: watcher.codes)
     child.close()
     assert watcher.said.split() == [str(watcher.folder).encode(), str(child.pid).encode()]
