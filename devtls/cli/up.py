@@ -88,7 +88,10 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     talk = Talk(sys.stderr if as_json else sys.stdout)
     if dry_run:
         plan = make_plan(project, look(project, paths, os.environ, is_interactive=is_interactive()).found)
-        say_json(report.plan_facts(plan)) if as_json else say(report.render_plan(plan, talk.style))
+        if as_json:
+            say_json(report.plan_facts(plan))
+        else:
+            say(report.render_plan(plan, talk.style))
         return
     while (first := _become_first_or_connect(paths, directory, talk)) is not None:
         code = _attach(first, project, talk, as_json=as_json)
