@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from devtls.model import Service
+    from devtls.session.certificates import Certificates
     from devtls.session.checking import Checking
     from devtls.session.place import Place
     from devtls.session.setup import Setup
@@ -56,6 +57,7 @@ class Session:
     """One `up`, from the first service started to `0 processes left`."""
 
     _control: ControlServer
+    _certificates: Certificates
     _place: Place
     _checking: Checking
 
@@ -102,19 +104,22 @@ class Session:
         """The services first: everything else is imported and made ready while they start."""
         files.make_private_directory(self.setup.folder / "logs")
         self._services.start()
+        from devtls.session.certificates import Certificates
         from devtls.session.checking import Checking
         from devtls.session.place import Place
         from devtls.supervise.control import ControlServer
         from devtls.supervise.reaper import Reaper
 
-        self._checking = Checking(self.loop, self.setup, self._services, self._voice, self)
+        self._certificates = Certificates(self.loop, self.setup, self._voice, self)
+        self._checking = Checking(self.loop, self.setup, self._services, self._certificates, self._voice, self)
         seen = self._checking.handshake_seen
-        self._place = Place(self.loop, self.setup, self._services, self._voice, self, seen)
+        self._place = Place(self.loop, self.setup, self._services, self._certificates, self._voice, self, seen)
         self._control = ControlServer(self.loop, self.setup.control_socket, self)
         self._voice.heard = self._control.line
         self._is_open = True
         self._place.open()
         self._checking.warm()
+        self._certificates.watch()
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
             self.loop.on_signal(number, self._stopper(number, code))
         self.loop.on_signal(signal.SIGWINCH, self._services.resize)
@@ -214,6 +219,13 @@ class Session:
             self._is_leaving = True
             self.loop.call_later(GOODBYE, self._end)
             self._place.leave(self._end)
+
+    # session.certificates.Owner
+
+    def certificates_renewed(self) -> None:
+        """The gateway has to read them; that drops no connection."""
+        if self.outcome is not Outcome.STOPPING:
+            self._place.update()
 
     # session.place.Owner
 

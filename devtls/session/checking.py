@@ -16,6 +16,7 @@ from devtls.model import Verdict
 if TYPE_CHECKING:
     from devtls.model import Check
     from devtls.nginx.access import SeenHandshake
+    from devtls.session.certificates import Certificates
     from devtls.session.services import Services
     from devtls.session.setup import Setup
     from devtls.session.voice import Voice
@@ -47,10 +48,13 @@ class Owner(Protocol):
 class Checking:
     """The checks of a session, and when they are asked."""
 
-    def __init__(self, loop: Loop, setup: Setup, services: Services, voice: Voice, owner: Owner) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a session that meet here
+        self, loop: Loop, setup: Setup, services: Services, certificates: Certificates, voice: Voice, owner: Owner
+    ) -> None:
         self._loop = loop
         self._setup = setup
         self._services = services
+        self._certificates = certificates
         self._voice = voice
         self._owner = owner
         self._prober = Prober(loop, setup.environment)
@@ -106,8 +110,8 @@ class Checking:
 
     def _question(self) -> Question:
         setup = self._setup
-        serials = {leaf.host: leaf.serial for leaf in setup.leaves}
-        roots = {name: next(ca.root for ca in setup.authorities if ca.covers(name)) for name in setup.names}
+        serials = {leaf.host: leaf.serial for leaf in self._certificates.leaves}
+        roots = {name: self._certificates.root_of(name).root for name in setup.names}
         path = setup.project.websocket_path
         return Question(
             domains=tuple(Domain(name, root, serials[name]) for name, root in roots.items()),

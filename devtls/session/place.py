@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from devtls.nginx.access import SeenHandshake
     from devtls.nginx.gateway import Greeting
+    from devtls.session.certificates import Certificates
     from devtls.session.services import Services
     from devtls.session.setup import Setup
     from devtls.session.voice import Voice
@@ -46,6 +47,7 @@ class Place:
         loop: Loop,
         setup: Setup,
         services: Services,
+        certificates: Certificates,
         voice: Voice,
         owner: Owner,
         seen: Callable[[SeenHandshake], None],
@@ -53,6 +55,7 @@ class Place:
         self._loop = loop
         self._setup = setup
         self._services = services
+        self._certificates = certificates
         self._voice = voice
         self._owner = owner
         self._left: Callable[[], None] | None = None
@@ -97,12 +100,13 @@ class Place:
         setup = self._setup
         text = render_site(self._site(), greeting.listen, greeting.nginx.features, setup.templates)
         files.write_atomically(setup.folder / "site.conf", text.encode())
+        spare = self._certificates.leaves[0]
         facts = {
             "directory": str(setup.project.directory),
             "domains": list(setup.hosts),
             "pid": os.getpid(),
             "session": setup.session,
-            "spare": {"fullchain": str(setup.leaves[0].fullchain), "key": str(setup.leaves[0].key)},
+            "spare": {"fullchain": str(spare.fullchain), "key": str(spare.key)},
         }
         return {"do": "register", "site": text, "facts": facts}
 
@@ -146,7 +150,7 @@ class Place:
                 upstreams.append((route.prefix, route.target))
             routes.append((route.prefix, route.target if isinstance(route.target, str) else route.prefix))
         setup = self._setup
-        return Site(setup.folder.name, setup.leaves, tuple(routes), tuple(upstreams), setup.log_socket)
+        return Site(setup.folder.name, self._certificates.leaves, tuple(routes), tuple(upstreams), setup.log_socket)
 
     def _unlock(self) -> None:
         if self._lock is not None:

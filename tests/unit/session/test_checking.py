@@ -7,6 +7,7 @@ import pytest
 
 from devtls.model import Check, Endpoint, Verdict
 from devtls.nginx.access import SeenHandshake
+from devtls.session.certificates import Certificates
 from devtls.session.checking import ASK_AGAIN, KEPT_PATHS, OWN_AGENT, RECHECK, WARM_UP, Checking
 from devtls.system.loop import Loop
 from tests.unit.session.stage import Clock, FakeVoice, make_setup
@@ -67,7 +68,9 @@ class Stage:
         self.starting = True
         self.ready_to_ask = True
         self.conclusions: list[tuple[bool, bool]] = []
-        self.checking = Checking(self.loop, setup, FakeServices(), self.voice, self)  # type: ignore[arg-type] # fakes
+        certificates = Certificates(self.loop, setup, self.voice, self)  # type: ignore[arg-type] # never watched here
+        services = FakeServices()
+        self.checking = Checking(self.loop, setup, services, certificates, self.voice, self)  # type: ignore[arg-type] # fakes
         self.prober = FakeProber()
         self.checking._prober = self.prober  # type: ignore[assignment] # it does what is asked of one
         self.checking._since = time.monotonic() - WARM_UP  # the app had its time to warm up
