@@ -17,7 +17,7 @@ FOR_DEMO := node=nodejs npm=npm
 FOR_TEST := $(FOR_DEMO) nginx=nginx chromium=chromium firefox-esr=firefox-esr certutil=libnss3-tools \
 	keytool=default-jdk-headless sudo=sudo ip=iproute2 ss=iproute2 curl=curl openssl=openssl ps=procps \
 	unshare=util-linux setpriv=util-linux update-ca-certificates=ca-certificates \
-	libatomic.so.1=libatomic1 /usr/share/i18n/charmaps=locales
+	libatomic.so.1=libatomic1 faketime=faketime strace=strace /usr/share/i18n/charmaps=locales
 FOR_BENCH := $(FOR_TEST) caddy=caddy
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

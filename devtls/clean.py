@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct, field
@@ -12,17 +13,17 @@ from msgspec import Struct, field
 from devtls import hosts
 from devtls.ca.store import describe_owner
 from devtls.system import root
+from devtls.system.door import ask_root, done_line
 from devtls.system.files import read_or_none
 from devtls.system.run import run
-from devtls.trust import find_stores, receipts
+from devtls.trust import Change, Held, find_stores, receipts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from devtls.model import Authority
     from devtls.system.paths import Paths
-
-MOST_CALLS = 3  # of root: the hosts file may change between our look and root's
 
 
 class Cleaned(Struct):
@@ -44,10 +45,8 @@ def clean(
     cleaned = Cleaned()
     stores = find_stores(paths.home, environment, run).found
     change = receipts.untrust_all(stores, paths, describe_owner(), run)
-    cleaned.left += [(f"{trouble.store}: {trouble.fact}", trouble.cure) for trouble in change.troubles]
-    _clean_as_root(change.operations, cleaned, is_interactive=is_interactive, asking=asking)
-    open_receipts = receipts.confirm_gone(stores, paths)
-    for receipt in open_receipts:
+    _as_root(change, cleaned, edits_hosts=True, is_interactive=is_interactive, asking=asking)
+    for receipt in receipts.confirm_gone(stores, paths):
         cleaned.left.append((f"{receipt.root} is still trusted by {receipt.store}", ("Run `devtls clean` again.",)))
     if not cleaned.left:
         _remove(paths.data, "authorities, keys, receipts", cleaned)
@@ -57,39 +56,66 @@ def clean(
     return cleaned
 
 
-def _clean_as_root(
-    removals: tuple[root.InstallRoot | root.RemoveRoot, ...],
-    cleaned: Cleaned,
+def untrust(
+    authorities: Sequence[Authority],
+    paths: Paths,
+    environment: Mapping[str, str],
     *,
     is_interactive: bool,
     asking: Callable[[root.RootCall], None],
+) -> Cleaned:
+    """Have no store trust these authorities any more; their keys and certificates stay."""
+    cleaned = Cleaned()
+    stores = find_stores(paths.home, environment, run).found
+    roots = [Held(authority.name, authority.fingerprint) for authority in authorities]
+    held = [(store, each) for store in stores for each in roots if store.holds(each)]
+    change = reduce(add, (store.untrust(each) for store, each in held), Change())
+    _as_root(change, cleaned, edits_hosts=False, is_interactive=is_interactive, asking=asking)
+    receipts.confirm_gone(stores, paths)
+    for store, each in held:
+        if not store.holds(each):
+            cleaned.done.append((f"trust: {store.name}", each.name))
+        elif not cleaned.left:
+            cleaned.left.append((f"{each.name} is still trusted by {store.name}", ("Run it again.",)))
+    return cleaned
+
+
+def _as_root(
+    change: Change,
+    cleaned: Cleaned,
+    *,
+    edits_hosts: bool,
+    is_interactive: bool,
+    asking: Callable[[root.RootCall], None],
 ) -> None:
-    for _ in range(MOST_CALLS):
+    """Have root do what only root can, and note what came of that and of what the user could do alone."""
+    cleaned.left += [(f"{trouble.store}: {trouble.fact}", trouble.cure) for trouble in change.troubles]
+    taken: tuple[str, ...] = ()
+
+    def operations() -> Sequence[root.Operation]:
+        nonlocal taken
         before = read_or_none(root.HOSTS) or b""
-        after = hosts.remove(before)
-        edits = [root.EditHosts(before, after)] if after != before else []
-        if not edits and not removals:
-            return
-        call = root.render_call([*edits, *removals], uid=os.geteuid(), gid=os.getegid())
-        asking(call)
-        uid, sudo = os.geteuid(), root.find_sudo()
-        match root.call_root(call, interactive=is_interactive, run=run, uid=uid, sudo=sudo):
-            case root.RootDone(done, failed):
-                if "hosts" in done:
-                    cleaned.done.append(("/etc/hosts", ", ".join(hosts.names_in_block(before))))
-                cleaned.done += [("trust", each.name) for each in removals if f"remove {each.name}" in done]
-                cleaned.left += [root.why_failed(status) for _what, status in failed]
-                return
-            case root.HostsChanged():
-                continue
-            case root.RootRefused(reason, cure):
-                cleaned.left.append((f"/etc/hosts and the system store are as they were: {reason}", cure))
-                return
-            case root.RootFailed(fact=fact, cure=cure):
-                cleaned.left.append((fact, cure))
-                return
-            case other:
-                assert_never(other)
+        after = hosts.remove(before) if edits_hosts else before
+        taken = hosts.names_in_block(before)
+        return [*([root.EditHosts(before, after)] if after != before else []), *change.operations]
+
+    match ask_root(operations, is_interactive=is_interactive, asking=asking):
+        case root.RootDone(done, failed):
+            if "hosts" in done:
+                cleaned.done.append(("/etc/hosts", ", ".join(taken)))
+            cleaned.done += [
+                ("trust", each.name) for each in change.operations if edits_hosts and done_line(each) in done
+            ]
+            cleaned.left += [root.why_failed(status) for _what, status in failed]
+        case root.RootRefused(reason, cure):
+            what = (
+                "/etc/hosts and the system store are as they were" if edits_hosts else "the system store is as it was"
+            )
+            cleaned.left.append((f"{what}: {reason}", cure))
+        case root.RootFailed(fact=fact, cure=cure):
+            cleaned.left.append((fact, cure))
+        case other:
+            assert_never(other)
 
 
 def _remove(directory: Path, what: str, cleaned: Cleaned) -> None:

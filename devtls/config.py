@@ -38,6 +38,7 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
     websocket_path: str | None,
     https_port: int | None,
     timeout: float,
+    is_isolated: bool = False,
     directory: Path,
     environment: Mapping[str, str],
     find_port: Callable[[int], int],
@@ -53,6 +54,7 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
         websocket_path: where the WebSocket endpoint is.
         https_port: instead of 443.
         timeout: seconds that the app may take to listen.
+        is_isolated: touch no store.
         directory: where it runs.
         environment: where programs are looked up (PATH).
         find_port: returns the first free port from its argument on.
@@ -70,7 +72,7 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
             "Give the command that starts it:",
             f'  devtls up {domains[0]} --app "{suggest_app(directory)}"',
         )
-    names = tuple(dict.fromkeys(_parse_own_domain(text, is_vetted) for text in domains))
+    names = tuple(dict.fromkeys(parse_own_domain(text, is_vetted) for text in domains))
     if not SHORTEST_TIMEOUT <= timeout <= LONGEST_TIMEOUT:  # so is nan
         raise UsageError(f"{timeout} is not a time that one can wait", "Give --timeout in seconds, up to a day.")
     targets = _parse_routes(routes)
@@ -95,6 +97,7 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
         https_port=https_port,
         app_port=port,
         start_timeout=timeout,
+        is_isolated=is_isolated,
     )
 
 
@@ -119,7 +122,7 @@ def suggest_app(directory: Path) -> str:
     return "node app.js"
 
 
-def _parse_own_domain(text: str, is_vetted: Callable[[str], bool]) -> str:
+def parse_own_domain(text: str, is_vetted: Callable[[str], bool]) -> str:
     """A domain that may be one's own: a public suffix is everybody's."""
     domain = parse_domain(text)
     if is_local(domain):

@@ -16,42 +16,52 @@ from devtls.errors import ConflictError
 from devtls.model import Endpoint
 from devtls.nginx.binary import find_nginx
 from devtls.nginx.gateway import greet
-from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of, make_plan
+from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of, make_plan, make_trust_plan
 from devtls.system import ports
 from devtls.system.files import read_or_none
 from devtls.system.root import HOSTS, find_sudo
 from devtls.system.run import run
-from devtls.trust import Stores, find_stores
+from devtls.trust import Held, Stores, find_stores
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from devtls.model import Project
+    from devtls.model import Authority, Project
     from devtls.nginx.binary import Nginx
     from devtls.nginx.gateway import Greeting
+    from devtls.plan import Plan
     from devtls.system.paths import Paths
+    from devtls.trust import Store
 
 HTTP_BESIDE = {443: 80, 8443: 8080}  # where http:// is redirected from; beside another https port it is not
 
 
 class Machine(Struct, frozen=True):
-    """The values of `found`, and the things that they were read off.
-
-    Attributes:
-        sockets: duplicates of the running gateway's listening sockets, https first; empty when none runs.
-    """
+    """The values of `found`, and the things that they were read off."""
 
     found: Found
     hosts_file: bytes
     stores: Stores
+
+
+class Gateway(Struct, frozen=True):
+    """What serves, or will.
+
+    Attributes:
+        greeting: of the keeper that runs; None when none does.
+        sockets: duplicates of its listening sockets, https first; empty when none runs.
+    """
+
     nginx: Nginx
     greeting: Greeting | None
     sockets: Sequence[socket.socket]
 
 
-def look(project: Project, paths: Paths, environment: Mapping[str, str], *, is_interactive: bool) -> Machine:
-    """Return what is there; with a person at the terminal, sudo may ask for a password.
+def look(
+    project: Project, paths: Paths, environment: Mapping[str, str], *, is_interactive: bool
+) -> tuple[Machine, Gateway]:
+    """Return what is there for a project; with a person at the terminal, sudo may ask for a password.
 
     Raises:
         ConflictError: another project serves one of the domains.
@@ -63,32 +73,64 @@ def look(project: Project, paths: Paths, environment: Mapping[str, str], *, is_i
     nginx = greeting.nginx if greeting else find_nginx(environment, paths.state / "nginx.json")
     now = datetime.now(UTC)
     ipv6 = ports.has_ipv6()
-    authorities = tuple(ca for ca in load_authorities(paths) if find_authority([ca], ca.subtrees[0], now))
-    leaves = tuple(leaf for host in served if (leaf := load_leaf(paths, host, now)))
-    hosts_file = read_or_none(HOSTS) or b""
-    stores = find_stores(paths.home, environment, run)
+    machine = _look_at_stores(paths, environment, now)
     https = project.https_port or HTTPS
-    found = Found(
-        can_be_root=True,
-        why_not_root="",
+    found = replace(
+        machine.found,
         ipv6=ipv6,
-        authorities=authorities,
-        leaves=leaves,
-        hosts_here=hosts_here(hosts_file, served),
-        hosts_foreign=tuple((line.number, line.text) for line in hosts.find_foreign(hosts_file, served, ipv6=ipv6)),
-        stores=tuple(
-            StoreFound(store.name, store.needs_root, frozenset(ca.id for ca in authorities if store.is_trusted(ca)))
-            for store in stores.found
+        leaves=tuple(leaf for host in served if (leaf := load_leaf(paths, host, now))),
+        hosts_here=hosts_here(machine.hosts_file, served),
+        hosts_foreign=tuple(
+            (line.number, line.text) for line in hosts.find_foreign(machine.hosts_file, served, ipv6=ipv6)
         ),
         gateway=greeting.listen.https if greeting else None,
         nginx=nginx.name,
         https=Port(https, PortState.FREE) if greeting else _look_at_port(https),
         http=_look_at_port(HTTP_BESIDE[https]) if https in HTTP_BESIDE and not greeting else None,
     )
+    found = _with_root(found, lambda found: make_plan(project, found), is_interactive=is_interactive)
+    return replace(machine, found=found), Gateway(nginx, greeting, sockets)
+
+
+def look_at_trust(
+    wanted: tuple[tuple[str, ...], ...], paths: Paths, environment: Mapping[str, str], *, is_interactive: bool
+) -> Machine:
+    """Return what is there for trusting the authorities of these subtrees."""
+    machine = _look_at_stores(paths, environment, datetime.now(UTC))
+    found = _with_root(machine.found, lambda found: make_trust_plan(wanted, found), is_interactive=is_interactive)
+    return replace(machine, found=found)
+
+
+def _look_at_stores(paths: Paths, environment: Mapping[str, str], now: datetime) -> Machine:
+    everything = load_authorities(paths)
+    authorities = tuple(ca for ca in everything if find_authority([ca], ca.subtrees[0], now))
+    outdated = tuple(ca for ca in everything if ca.not_after < now)
+    stores = find_stores(paths.home, environment, run)
+    found = Found(
+        can_be_root=True,
+        why_not_root="",
+        authorities=authorities,
+        outdated=outdated,
+        stores=tuple(_look_at_store(store, authorities, outdated) for store in stores.found),
+    )
+    return Machine(found, read_or_none(HOSTS) or b"", stores)
+
+
+def _look_at_store(store: Store, authorities: Sequence[Authority], outdated: Sequence[Authority]) -> StoreFound:
+    return StoreFound(
+        store.name,
+        store.needs_root,
+        trusted=frozenset(ca.id for ca in authorities if store.is_trusted(ca)),
+        outdated=frozenset(ca.id for ca in outdated if store.holds(Held(ca.name, ca.fingerprint))),
+    )
+
+
+def _with_root(found: Found, plan: Callable[[Found], Plan], *, is_interactive: bool) -> Found:
+    """Note when root cannot be had; sudo is asked only when the plan needs it, and nobody is there to be asked."""
     may_be_asked = is_interactive and find_sudo()
-    if not may_be_asked and make_plan(project, found).needs_root and (why_not := _why_not_root()):
-        found = replace(found, can_be_root=False, why_not_root=why_not)
-    return Machine(found, hosts_file, stores, nginx, greeting, sockets)
+    if not may_be_asked and plan(found).needs_root and (why_not := _why_not_root()):
+        return replace(found, can_be_root=False, why_not_root=why_not)
+    return found
 
 
 def hosts_here(hosts_file: bytes, served: Sequence[str]) -> frozenset[str]:

@@ -59,6 +59,7 @@ class Project(Struct, frozen=True):
         websocket_path: where the WebSocket endpoint is, when the user said so.
         app_port: the port asked for the app; None means that a free one was chosen.
         https_port: the port asked for; None means 443, else the best that can be had.
+        is_isolated: no store is touched; only the environment of services and of `devtls exec` trusts it.
     """
 
     directory: Path
@@ -69,6 +70,7 @@ class Project(Struct, frozen=True):
     https_port: int | None = None
     app_port: int | None = None
     start_timeout: float = 60.0
+    is_isolated: bool = False
 
 
 class Authority(Struct, frozen=True):

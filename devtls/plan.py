@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from devtls.errors import ConflictError
+from devtls.errors import ConflictError, DevtlsError
 from devtls.model import LOCAL_NAMES, Endpoint, authority_of, is_local
 
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ class StoreFound(Struct, frozen=True):
         name: of the store, unique: "Debian's store", "Chromium (~/.pki/nssdb)".
         needs_root: whether changing it does.
         trusted: ids of the authorities it trusts already.
+        outdated: ids of the authorities past their date that it still holds.
     """
 
     name: str
     needs_root: bool
     trusted: frozenset[str]
+    outdated: frozenset[str] = frozenset()
 
 
 class Found(Struct, frozen=True):
@@ -59,12 +61,17 @@ class Found(Struct, frozen=True):
     Attributes:
         can_be_root: whether root can be had: we are, or sudo is there.
         why_not_root: the fact, when it cannot.
-        ipv6: whether ::1 can be bound.
-        authorities: of this user.
+        authorities: of this user, those that can be used.
+        stores: where roots are to be trusted.
+        outdated: the authorities of this user that are past their date.
+
+    What only a project asks for:
+
+    Attributes:
         leaves: usable certificates by host.
+        ipv6: whether ::1 can be bound.
         hosts_here: names that the hosts file sends to this machine already.
         hosts_foreign: (line number, line) that give one of our names to somebody else.
-        stores: where roots are to be trusted.
         gateway: the sockets of the running gateway, https first; None when none runs.
         nginx: as people say it: "nginx 1.22.1".
         https, http: the ports, when no gateway runs; none for http beside an unusual port for https.
@@ -72,16 +79,17 @@ class Found(Struct, frozen=True):
 
     can_be_root: bool
     why_not_root: str
-    ipv6: bool
     authorities: tuple[Authority, ...]
-    leaves: tuple[Leaf, ...]
-    hosts_here: frozenset[str]
-    hosts_foreign: tuple[tuple[int, str], ...]
     stores: tuple[StoreFound, ...]
-    gateway: tuple[Endpoint, ...] | None
-    nginx: str
-    https: Port
-    http: Port | None
+    outdated: tuple[Authority, ...] = ()
+    leaves: tuple[Leaf, ...] = ()
+    ipv6: bool = False
+    hosts_here: frozenset[str] = frozenset()
+    hosts_foreign: tuple[tuple[int, str], ...] = ()
+    gateway: tuple[Endpoint, ...] | None = None
+    nginx: str = ""
+    https: Port = Port(HTTPS, PortState.FREE)
+    http: Port | None = None
 
 
 class Already(Struct, frozen=True):
@@ -117,6 +125,14 @@ class TrustRoots(Struct, frozen=True):
     subtrees: tuple[tuple[str, ...], ...]
 
 
+class RetireRoots(Struct, frozen=True):
+    """Take roots that are past their date out of a store; `ids` are their authorities'."""
+
+    store: str
+    needs_root: bool
+    ids: tuple[str, ...]
+
+
 class BindPorts(Struct, frozen=True):
     """Listen on these endpoints, https first."""
 
@@ -145,7 +161,17 @@ class RunService(Struct, frozen=True):
     port: int
 
 
-Step = CreateAuthority | IssueLeaf | EditHosts | TrustRoots | BindPorts | StartGateway | ServeSite | RunService
+Step = (
+    CreateAuthority
+    | IssueLeaf
+    | EditHosts
+    | TrustRoots
+    | RetireRoots
+    | BindPorts
+    | StartGateway
+    | ServeSite
+    | RunService
+)
 Item = Already | Step
 
 
@@ -156,11 +182,15 @@ class Plan(Struct, frozen=True):
         items: in the order in which they are told and done.
         notices: (fact, cure lines) pairs.
         hosts: every host that gets a certificate and is served.
+        subtrees: the names of each authority that is used.
+        without_hosts: what is told when the hosts file turns out not to be ours to change.
     """
 
     items: tuple[Item, ...]
     notices: tuple[Notice, ...]
-    hosts: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    subtrees: tuple[tuple[str, ...], ...] = ()
+    without_hosts: Notice | None = None
 
     @property
     def needs_root(self) -> bool:
@@ -188,39 +218,60 @@ def subtrees_of(project: Project) -> tuple[tuple[str, ...], ...]:
     return (LOCAL_NAMES, *((domain,) for domain in apart))
 
 
-def make_plan(project: Project, found: Found) -> Plan:
-    """Return what has to be done, in order.
+def make_plan(project: Project, found: Found, *, may_create: bool = True) -> Plan:
+    """Return what has to be done so that a project is served, in order.
 
     Raises:
         ConflictError: the port asked for is somebody else's.
+        DevtlsError: a new authority is needed, and none may be made.
     """
-    hosts = hosts_of(project)
-    notices = list(_notices(project, found))
+    hosts, wanted = hosts_of(project), subtrees_of(project)
+    trusted = () if project.is_isolated else wanted
+    notices = list(_notices(project, trusted, found))
     items = (
-        *_authorities(project, found),
+        *_authorities(wanted, found, may_create=may_create),
         *_leaves(hosts, found),
         *_hosts(hosts, found),
-        *_trust(project, found),
+        *_trust(trusted, found),
         *_gateway(project, found, notices),
         ServeSite(hosts),
         *(RunService(service.name, service.argv, service.port) for service in project.services),
     )
-    return Plan(items, tuple(notices), hosts)
+    items = _with_retirement(items, found)
+    return Plan(items, tuple(notices), hosts, wanted, _without_hosts(project, found))
+
+
+def make_trust_plan(wanted: tuple[tuple[str, ...], ...], found: Found, *, may_create: bool = True) -> Plan:
+    """Return what has to be done so that every store trusts the authorities of these subtrees.
+
+    Raises:
+        DevtlsError: a new authority is needed, and none may be made.
+    """
+    items = (*_authorities(wanted, found, may_create=may_create), *_trust(wanted, found), *_retire(found))
+    lacking = () if found.can_be_root else tuple(_untrusted_without_root(wanted, found))
+    notices = ((f"root cannot be had: {found.why_not_root}", ()), *lacking) if lacking else ()
+    return Plan(items, notices, subtrees=wanted)
 
 
 def _needs_root(item: Item) -> bool:
-    return isinstance(item, EditHosts) or (isinstance(item, TrustRoots | BindPorts) and item.needs_root)
+    return isinstance(item, EditHosts) or (isinstance(item, TrustRoots | RetireRoots | BindPorts) and item.needs_root)
 
 
 def _authority_for(subtrees: tuple[str, ...], found: Found) -> Authority | None:
     return next((ca for ca in found.authorities if all(ca.covers(name) for name in subtrees)), None)
 
 
-def _authorities(project: Project, found: Found) -> Iterator[Item]:
-    for subtrees in subtrees_of(project):
+def _authorities(wanted: tuple[tuple[str, ...], ...], found: Found, *, may_create: bool) -> Iterator[Item]:
+    for subtrees in wanted:
         authority = _authority_for(subtrees, found)
         if authority:
             yield Already(f"CA for {' and '.join(subtrees)}", f"valid until {authority.not_after:%Y-%m-%d}")
+        elif not may_create:
+            raise DevtlsError(
+                f"{' and '.join(subtrees)} needs a new certificate authority, and --no-new-ca forbids one",
+                "Take a name that an authority is there for, or leave --no-new-ca out. They are listed by:",
+                "  devtls doctor",
+            )
         else:
             yield CreateAuthority(subtrees)
 
@@ -242,14 +293,27 @@ def _hosts(hosts: tuple[str, ...], found: Found) -> Iterator[Item]:
         yield EditHosts(missing)
 
 
-def _trust(project: Project, found: Found) -> Iterator[Item]:
-    wanted = subtrees_of(project)
-    for store in found.stores:
+def _trust(wanted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Item]:
+    for store in found.stores if wanted else ():
         missing = tuple(subtrees for subtrees in wanted if not _is_trusted(subtrees, store, found))
         if not missing:
             yield Already(f"trust: {store.name}")
         elif found.can_be_root or not store.needs_root:
             yield TrustRoots(store.name, store.needs_root, missing)
+
+
+def _retire(found: Found) -> Iterator[RetireRoots]:
+    for store in found.stores:
+        if store.outdated and (found.can_be_root or not store.needs_root):
+            yield RetireRoots(store.name, store.needs_root, tuple(sorted(store.outdated)))
+
+
+def _with_retirement(items: tuple[Item, ...], found: Found) -> tuple[Item, ...]:
+    """Roots past their date are taken out on the way; alone they are not worth a password."""
+    asks = any(_needs_root(item) for item in items)
+    retired = tuple(item for item in _retire(found) if asks or not item.needs_root)
+    place = next((place for place, item in enumerate(items) if isinstance(item, BindPorts | StartGateway | ServeSite)))
+    return (*items[:place], *retired, *items[place:])
 
 
 def _is_trusted(subtrees: tuple[str, ...], store: StoreFound, found: Found) -> bool:
@@ -306,7 +370,7 @@ def _both(port: int, found: Found) -> tuple[Endpoint, ...]:
     return (Endpoint("127.0.0.1", port), *([Endpoint("::1", port)] if found.ipv6 else []))
 
 
-def _notices(project: Project, found: Found) -> Iterator[Notice]:
+def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:
     for number, line in found.hosts_foreign:
         yield (
             f"/etc/hosts line {number} gives one of these names to somebody else; it is left as it is: {line.strip()}",
@@ -314,19 +378,17 @@ def _notices(project: Project, found: Found) -> Iterator[Notice]:
         )
     if found.can_be_root:
         return
-    lacking = tuple(_without_root(project, found))
+    lacking = tuple(_without_root(project, trusted, found))
     if lacking:
         yield f"root cannot be had: {found.why_not_root}", ()
     yield from lacking
 
 
-def _without_root(project: Project, found: Found) -> Iterator[Notice]:
+def _without_root(project: Project, trusted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:
     """What is missing because root cannot be had."""
     if any(host not in found.hosts_here for host in hosts_of(project)):
-        yield without_hosts(project, found)
-    for store in found.stores:
-        if store.needs_root and not all(_is_trusted(subtrees, store, found) for subtrees in subtrees_of(project)):
-            yield (f"the {store.name} is as it was: curl, git and Python refuse the certificate", ())
+        yield _without_hosts(project, found)
+    yield from _untrusted_without_root(trusted, found)
     if not found.gateway and found.https.state is PortState.NEEDS_ROOT:
         yield (
             f"port {found.https.number} needs root: it is served on {served_port(found)}",
@@ -337,7 +399,16 @@ def _without_root(project: Project, found: Found) -> Iterator[Notice]:
         )
 
 
-def without_hosts(project: Project, found: Found) -> Notice:
+def _untrusted_without_root(wanted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:
+    for store in found.stores:
+        if store.needs_root and not all(_is_trusted(subtrees, store, found) for subtrees in wanted):
+            yield (
+                f"the {store.name} is as it was: curl, git and Python refuse the certificate",
+                ("Have what you start from a terminal trust it:", '  eval "$(devtls env)"'),
+            )
+
+
+def _without_hosts(project: Project, found: Found) -> Notice:
     """What works when the hosts file is not ours to change, and what to have done."""
     missing = [host for host in hosts_of(project) if host not in found.hosts_here]
     near = authority_of(localhost_name(project.domains[0]), served_port(found))

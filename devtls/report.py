@@ -14,6 +14,7 @@ from devtls.plan import (
     CreateAuthority,
     EditHosts,
     IssueLeaf,
+    RetireRoots,
     RunService,
     ServeSite,
     StartGateway,
@@ -111,7 +112,7 @@ def _line(word: str, subject: str, fact: str, style: Style) -> str:
     return f"  {shown}  {subject.ljust(SUBJECT_WIDTH)}  {style.quiet(fact)}" if fact else f"  {shown}  {subject}"
 
 
-def describe_item(item: Item) -> tuple[str, str]:  # noqa: PLR0911 - one line for each kind of item
+def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one line for each kind of item
     """The subject of a step, and the fact about it."""
     match item:
         case Already(subject, fact):
@@ -124,6 +125,8 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: PLR0911 - one line fo
             return "/etc/hosts", ", ".join(names)
         case TrustRoots(store, needs_root, _subtrees):
             return f"trust: {store}", "as root" if needs_root else ""
+        case RetireRoots(store, needs_root, ids):
+            return f"past their date: {store}", ", ".join(f"devtls-{each}" for each in ids)
         case BindPorts(https, http, needs_root):
             ports = " and ".join(str(endpoints[0].port) for endpoints in (https, http) if endpoints)
             return f"port {ports}", "bound through sudo, held by you" if needs_root else "on this machine only"

@@ -20,6 +20,8 @@ COMMANDS = {
     "ps": "Show what runs, where, and whether its checks pass.",
     "logs": "Show what the services printed.",
     "restart": "Restart a service, or all of them.",
+    "trust": "Have the system and the browsers trust your authorities.",
+    "untrust": "Have no store trust them any more.",
     "clean": "Take everything that devtls did to this machine back.",
 }
 

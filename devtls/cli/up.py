@@ -20,11 +20,12 @@ from devtls.cli.talk import Talk
 from devtls.errors import ConflictError, DevtlsError, NotRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from devtls.apply import Applied
     from devtls.model import Project
+    from devtls.plan import Found, Plan
     from devtls.session.setup import Setup
     from devtls.system.channel import Client, Message
     from devtls.system.paths import Paths
@@ -45,6 +46,8 @@ STARTED = time.monotonic()  # this module is imported when the command begins
 @click.option("--ws", "websocket_path", metavar="/PATH", help="Where the WebSocket is, when it is not found.")
 @click.option("--https-port", type=click.IntRange(1, 65535), help="Serve on another port than 443.")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to listen.")
+@click.option("--isolated", "is_isolated", is_flag=True, help="Touch no trust store; `devtls exec` trusts it.")
+@click.option("--no-new-ca", is_flag=True, help="Fail rather than make a new certificate authority.")
 @click.option("-d", "--detach", is_flag=True, help="Go on in the background, once it is ready.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
@@ -56,6 +59,8 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     websocket_path: str | None,
     https_port: int | None,
     timeout: float,
+    is_isolated: bool,
+    no_new_ca: bool,
     detach: bool,
     dry_run: bool,
     as_json: bool,
@@ -82,12 +87,15 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
         websocket_path=websocket_path,
         https_port=https_port,
         timeout=timeout,
+        is_isolated=is_isolated,
         directory=directory,
         find_port=find_free_port if dry_run else partial(_claim_port, paths),
     )
+    plan_for = partial(make_plan, project, may_create=not no_new_ca)
     talk = Talk(sys.stderr if as_json else sys.stdout)
     if dry_run:
-        plan = make_plan(project, look(project, paths, os.environ, is_interactive=is_interactive()).found)
+        machine, _gateway = look(project, paths, os.environ, is_interactive=is_interactive())
+        plan = plan_for(machine.found)
         if as_json:
             say_json(report.plan_facts(plan))
         else:
@@ -97,7 +105,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
         code = _attach(first, project, talk, as_json=as_json)
         if code is not None:
             sys.exit(code)
-    setup = _prepare(project, paths, talk, as_json=as_json)
+    setup = _prepare(project, plan_for, paths, talk, as_json=as_json)
     sys.exit(_run_detached(setup, talk, as_json=as_json) if detach else _run(setup))
 
 
@@ -156,47 +164,59 @@ def _patiently(told: str, talk: Talk) -> Iterator[None]:
         time.sleep(0.02)
 
 
-def _prepare(project: Project, paths: Paths, talk: Talk, *, as_json: bool) -> Setup:
+def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, talk: Talk, *, as_json: bool) -> Setup:
     """Look, plan, and apply: afterwards everything is there that the project is served with."""
     from devtls.apply import Application
     from devtls.look import look
     from devtls.nginx.templates import find_templates
-    from devtls.plan import make_plan
+    from devtls.plan import localhost_name
     from devtls.session.setup import Setup, begin_session
 
     session = begin_session(paths, project.directory)
     start_lock = _wait_for_lock(paths.gateway / "starting.lock", talk)
-    machine = look(project, paths, os.environ, is_interactive=is_interactive())
-    if machine.greeting:
+    machine, gateway = look(project, paths, os.environ, is_interactive=is_interactive())
+    if gateway.greeting:
         os.close(start_lock)
-    plan = make_plan(project, machine.found)
-    applied = Application(project, machine, plan, paths=paths, told=talk, is_interactive=is_interactive()).run()
-    say(report.render_notices(applied.notices, talk.style), talk.stream)
+    plan = plan_for(machine.found)
+    application = Application(
+        machine,
+        plan,
+        replan=plan_for,
+        paths=paths,
+        told=talk,
+        is_interactive=is_interactive(),
+        sockets=gateway.sockets,
+    )
+    applied = application.run()
+    troubles = () if project.is_isolated else machine.stores.troubles
+    notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles)]
+    say(report.render_notices(notices, talk.style), talk.stream)
+    names = tuple(each if each in applied.named else localhost_name(each) for each in project.domains)
     screen = talk.stream.fileno()
     return Setup(
         project=project,
         hosts=plan.hosts,
-        names=applied.names,
+        names=names,
         leaves=applied.leaves,
         authorities=applied.authorities,
         paths=paths,
-        nginx=machine.nginx,
+        nginx=gateway.nginx,
         templates=find_templates(os.environ),
         environment=dict(os.environ),
         sockets=applied.sockets,
         https_port=applied.https_port,
-        start_lock=None if machine.greeting else start_lock,
+        start_lock=None if gateway.greeting else start_lock,
         session=session,
         style=talk.style,
         screen=screen,
         document=sys.stdout.fileno() if as_json else None,
         columns=os.get_terminal_size(screen).columns if os.isatty(screen) else None,
         since=STARTED,
-        closing_words=_closing_words(applied),
+        closing_words=_closing_words(applied, names),
     )
 
 
-def _closing_words(applied: Applied) -> tuple[str, ...]:
+def _closing_words(applied: Applied, names: tuple[str, ...]) -> tuple[str, ...]:
     """What a person must know before they open the page."""
     from devtls.checks.elsewhere import remote_hints
     from devtls.trust.nss_places import find_running_browsers
@@ -205,7 +225,7 @@ def _closing_words(applied: Applied) -> tuple[str, ...]:
     if applied.browsers and (running := find_running_browsers(os.getuid())):
         words.append(f"Restart {' and '.join(running)}: a running one does not notice a new certificate authority.")
     roots = [authority.root for authority in applied.authorities]
-    return (*words, *remote_hints(os.environ, applied.names, roots, applied.https_port))
+    return (*words, *remote_hints(os.environ, names, roots, applied.https_port))
 
 
 def _wait_for_lock(path: Path, talk: Talk) -> int:

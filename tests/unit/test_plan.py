@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from devtls.errors import ConflictError
+from devtls.errors import ConflictError, DevtlsError
 from devtls.model import Authority, Endpoint, Leaf, Project, Route, Service
 from devtls.plan import (
     Already,
@@ -18,6 +18,7 @@ from devtls.plan import (
     Plan,
     Port,
     PortState,
+    RetireRoots,
     RunService,
     ServeSite,
     StartGateway,
@@ -25,6 +26,7 @@ from devtls.plan import (
     TrustRoots,
     hosts_of,
     make_plan,
+    make_trust_plan,
     subtrees_of,
 )
 
@@ -96,6 +98,11 @@ def test_a_plan_for_a_fresh_machine_says_all_that_is_done_in_order() -> None:
         ),
         notices=(),
         hosts=HOSTS,
+        subtrees=both,
+        without_hosts=(
+            "/etc/hosts is as it was; browsers reach https://love.cat.localhost",
+            ("Have root add this line, for the names themselves:", "  127.0.0.1 love.cat love.cat.localhost"),
+        ),
     )
 
 
@@ -322,3 +329,56 @@ def test_an_authority_of_a_domain_signs_for_those_below_it() -> None:
     plan = make_plan(project("www.love.cat"), replace(DONE, leaves=(), hosts_here=frozenset()))
     assert not any(isinstance(item, CreateAuthority | TrustRoots) for item in plan.items)
     assert IssueLeaf("www.love.cat") in plan.items
+
+
+def test_an_isolated_project_touches_no_store() -> None:
+    plan = make_plan(replace(project(), is_isolated=True), FRESH)
+    assert not [item for item in plan.items if isinstance(item, TrustRoots)]
+    assert CreateAuthority(("love.cat",)) in plan.items
+    assert not [fact for fact in facts_of(make_plan(replace(project(), is_isolated=True), ROOTLESS)) if "store" in fact]
+
+
+def test_a_new_authority_that_is_forbidden_is_refused_before_anything_is_done() -> None:
+    with pytest.raises(DevtlsError, match=r"love\.cat needs a new certificate authority, and --no-new-ca forbids one"):
+        make_plan(project(), replace(FRESH, authorities=(LOCAL,)), may_create=False)
+    assert make_plan(project(), DONE, may_create=False) == make_plan(project(), DONE)
+
+
+def test_trusting_makes_what_is_missing_and_asks_each_store_that_lacks_it() -> None:
+    wanted = (("localhost", "test"), ("love.cat",))
+    plan = make_trust_plan(wanted, replace(FRESH, authorities=(LOCAL,), stores=(replace(NSS, trusted=BOTH), DEBIAN)))
+    assert plan == Plan(
+        items=(
+            Already("CA for localhost and test", "valid until 2030-01-02"),
+            CreateAuthority(("love.cat",)),
+            TrustRoots("Chromium", False, (("love.cat",),)),
+            TrustRoots("system store", True, wanted),
+        ),
+        notices=(),
+        subtrees=wanted,
+    )
+    assert make_trust_plan(wanted, replace(ROOTLESS, stores=(DEBIAN, NSS))).notices == (
+        ("root cannot be had: there is no sudo on this machine", ()),
+        (
+            "the system store is as it was: curl, git and Python refuse the certificate",
+            ("Have what you start from a terminal trust it:", '  eval "$(devtls env)"'),
+        ),
+    )
+
+
+OLD = Authority("00000009", ("love.cat",), Path("ca/9"), "", datetime(2020, 1, 2, tzinfo=UTC))
+
+
+def test_a_root_past_its_date_is_taken_out_but_never_for_a_password_of_its_own() -> None:
+    held = tuple(replace(store, outdated=frozenset({OLD.id})) for store in DONE.stores)
+    done = replace(DONE, outdated=(OLD,), stores=held)
+    both = [RetireRoots("system store", True, (OLD.id,)), RetireRoots("Chromium", False, (OLD.id,))]
+    assert retired(make_plan(project(), done)) == both[1:]
+    asking = replace(done, hosts_here=frozenset())
+    assert retired(make_plan(project(), asking)) == both
+    assert retired(make_trust_plan((("love.cat",),), done)) == both
+    assert retired(make_trust_plan((("love.cat",),), replace(done, can_be_root=False))) == both[1:]
+
+
+def retired(plan: Plan) -> list[object]:
+    return [item for item in plan.items if isinstance(item, RetireRoots)]

@@ -1,0 +1,110 @@
+"""devtls trust."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from devtls import report
+from devtls.cli.output import is_interactive, say, say_json
+from devtls.cli.talk import Talk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from devtls.apply import Applied
+    from devtls.look import Machine
+    from devtls.system.paths import Paths
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[DOMAIN]...")
+@click.option("--no-new-ca", is_flag=True, help="Fail rather than make a new certificate authority.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
+def trust(names: tuple[str, ...], no_new_ca: bool, dry_run: bool, as_json: bool) -> None:
+    """Have the system and the browsers trust the authorities of these domains, and of all that you have.
+
+    Each domain gets an authority of its own, which can sign that domain and what is below it, and nothing else. One for
+    localhost and test is always there. An authority that ends soon gets a successor; one that ended is taken out.
+
+    Ends with 0 when every store trusts them, 1 when one does not.
+    """
+    from devtls.apply import Application
+    from devtls.look import look_at_trust
+    from devtls.plan import make_trust_plan
+    from devtls.system.paths import find_paths
+
+    paths = find_paths(os.environ)
+    wanted = _wanted(names, paths)
+    talk = Talk(sys.stderr if as_json else sys.stdout)
+    machine = look_at_trust(wanted, paths, os.environ, is_interactive=is_interactive())
+    plan_for = partial(make_trust_plan, wanted, may_create=not no_new_ca)
+    plan = plan_for(machine.found)
+    if dry_run:
+        say_json(report.plan_facts(plan)) if as_json else say(report.render_plan(plan, talk.style))
+        return
+    application = Application(machine, plan, replan=plan_for, paths=paths, told=talk, is_interactive=is_interactive())
+    applied = application.run()
+    notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in machine.stores.troubles)]
+    say(report.render_notices(notices, talk.style), talk.stream)
+    say(_closing_words(applied), talk.stream)
+    refused = _untrusting(machine, applied)
+    if as_json:
+        say_json(_facts(machine, applied, notices))
+    sys.exit(1 if refused or machine.stores.troubles else 0)
+
+
+def _wanted(names: Sequence[str], paths: Paths) -> tuple[tuple[str, ...], ...]:
+    """The subtrees of each authority that is to be trusted: the local one, what there is, and what is named."""
+    from devtls.ca.store import load_authorities
+    from devtls.config import parse_own_domain
+    from devtls.model import LOCAL_NAMES, is_local
+
+    known = load_authorities(paths)
+    wanted = [LOCAL_NAMES, *(authority.subtrees for authority in known)]
+    for name in names:
+        domain = parse_own_domain(name, lambda domain: any(ca.covers(domain) for ca in known))
+        if not is_local(domain) and not any(ca.covers(domain) for ca in known):
+            wanted.append((domain,))
+    return tuple(dict.fromkeys(wanted))
+
+
+def _closing_words(applied: Applied) -> list[str]:
+    from devtls.trust.nss_places import find_running_browsers
+
+    if applied.browsers and (running := find_running_browsers(os.getuid())):
+        return [f"Restart {' and '.join(running)}: a running one does not notice a new certificate authority."]
+    return []
+
+
+def _untrusting(machine: Machine, applied: Applied) -> list[str]:
+    """The stores that do not trust all of it."""
+    stores = machine.stores.found
+    return [store.name for store in stores if not all(store.is_trusted(ca) for ca in applied.authorities)]
+
+
+def _facts(machine: Machine, applied: Applied, notices: Sequence[tuple[str, tuple[str, ...]]]) -> dict[str, Any]:
+    untrusting = _untrusting(machine, applied)
+    return {
+        "schema": "devtls.trust/1",
+        "authorities": [
+            {
+                "id": ca.id,
+                "names": list(ca.subtrees),
+                "root": str(ca.root),
+                "sha256": ca.fingerprint,
+                "not_after": ca.not_after.isoformat(),
+            }
+            for ca in applied.authorities
+        ],
+        "stores": [
+            {"name": store.name, "place": str(store.place), "trusts": store.name not in untrusting}
+            for store in machine.stores.found
+        ],
+        "notices": [{"fact": fact, "cure": list(cure)} for fact, cure in notices],
+    }
