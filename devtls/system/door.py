@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from devtls.system.root import Operation, RootCall, RootDone, RootFailed, RootRefused
+    from devtls.system.run import Runner
 
 MOST_CALLS = 3  # one, and again when the hosts file changed between our look and root's
 
 
 def ask_root(
-    operations: Callable[[], Sequence[Operation]], *, is_interactive: bool, asking: Callable[[RootCall], None]
+    operations: Callable[[], Sequence[Operation]],
+    *,
+    is_interactive: bool,
+    asking: Callable[[RootCall], None],
+    run: Runner = run,
+    uid: int | None = None,
 ) -> RootDone | RootRefused | RootFailed:
     """Have root do what `operations` returns now; nothing is run when there is nothing to do.
 
@@ -25,15 +31,17 @@ def ask_root(
         operations: looks at the machine as it is and says what root has to do.
         is_interactive: a person is at the terminal, whom sudo may ask for a password.
         asking: is told each call before it runs.
+        run: how programs are run.
+        uid: who asks; None looks.
     """
+    uid, sudo = os.geteuid() if uid is None else uid, root.find_sudo()
     for _ in range(MOST_CALLS):
         wanted = list(operations())
         if not wanted:
             return root.RootDone((), (), "")
-        call = root.render_call(wanted, uid=os.geteuid(), gid=os.getegid())
+        call = root.render_call(wanted, uid=uid, gid=os.getegid())
         asking(call)
-        sudo = root.find_sudo()
-        result = root.call_root(call, interactive=is_interactive, run=run, uid=os.geteuid(), sudo=sudo)
+        result = root.call_root(call, interactive=is_interactive, run=run, uid=uid, sudo=sudo)
         if not isinstance(result, root.HostsChanged):
             return result
     return root.RootFailed((), "/etc/hosts is being changed all the time by somebody else", ("Try again later.",), "")
