@@ -121,3 +121,50 @@ def test_names_that_are_everybodys_are_refused_before_anything_is_done(machine: 
         refused = devtls(machine, "trust", name)
         assert (refused.status, why in refused.stderr) == (2, True), refused.output
     assert machine.run(["ls", "-A", f"{HOME}/.local/share"]).stdout == ""
+
+
+# An authority made so many days ago, trusted by the browsers and the system as devtls did it then.
+MADE_BEFORE = """
+import os, sys
+from datetime import UTC, datetime, timedelta
+from devtls.ca.store import create_authority
+from devtls.system.paths import find_paths
+from devtls.system.run import run
+from devtls.trust import find_stores, receipts
+paths = find_paths(os.environ)
+authority = create_authority(paths, ("love.cat",), datetime.now(UTC) - timedelta(days=int(sys.argv[1])))
+for store in find_stores(paths.home, os.environ, run).found:
+    receipts.trust(store, authority, paths)
+print(authority.id)
+"""
+
+
+def make_before(machine: Machine, days: int) -> str:
+    """The id of an authority for love.cat that was made and trusted so many days ago."""
+    python = str(machine.installed.devtls.with_name("python"))
+    made = machine.run([python, "-I", "-c", MADE_BEFORE, str(days)], check=True).stdout.strip()
+    root, place = f"{HOME}/.local/share/devtls/ca/{made}/root.pem", f"{CERTIFICATES}/devtls-{made}.crt"
+    machine.run(["sh", "-c", f"cp {root} {place} && update-ca-certificates"], user="root", check=True)
+    return made
+
+
+def test_an_authority_that_ends_soon_gets_a_successor_beside_it(machine: Machine) -> None:
+    old = make_before(machine, 1095 - 59)
+    said = devtls(machine, "trust")
+    assert said.status == 0, said.output
+    assert "now      CA for love.cat" in said.stdout
+    assert (len(roots_in_store(machine)), len(roots_in_nss(machine))) == (3, 3)
+    assert f"devtls-{old}.crt" in roots_in_store(machine)
+    assert "now " not in devtls(machine, "trust").stdout
+
+
+def test_a_root_past_its_date_is_taken_out_of_every_store_and_deleted(machine: Machine) -> None:
+    old = make_before(machine, 1100)
+    assert (roots_in_store(machine), roots_in_nss(machine)) == ([f"devtls-{old}.crt"], [f"devtls-{old}"])
+    said = devtls(machine, "trust")
+    assert said.status == 0, said.output
+    assert f"now      past their date: system store       devtls-{old}" in said.stdout
+    assert f"devtls-{old}" not in " ".join([*roots_in_store(machine), *roots_in_nss(machine)])
+    assert (len(roots_in_store(machine)), len(roots_in_nss(machine))) == (2, 2)
+    assert machine.run(["ls", f"{HOME}/.local/share/devtls/ca"]).stdout.split().count(old) == 0
+    assert old not in machine.read(f"{HOME}/.local/share/devtls/trust.json")
