@@ -168,9 +168,9 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
     """Look, plan, and apply: afterwards everything is there that the project is served with."""
     from devtls.apply import Application
     from devtls.look import look
-    from devtls.nginx.templates import find_templates
     from devtls.plan import localhost_name
     from devtls.session.setup import Setup, begin_session
+    from devtls.system.templates import find_templates
 
     session = begin_session(paths, project.directory)
     start_lock = _wait_for_lock(paths.gateway / "starting.lock", talk)

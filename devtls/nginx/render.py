@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from devtls.errors import DevtlsError
 from devtls.model import authority_of
-from devtls.nginx.templates import fill
+from devtls.system.templates import fill
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -36,6 +36,7 @@ class Site(Struct, frozen=True):
         routes: (path prefix, upstream) pairs.
         upstreams: (name, endpoint) pairs: the family the service was found on.
         log_socket: the datagram socket that gets a line of JSON for each WebSocket handshake.
+        page_socket: the stream socket that is asked for a page when an upstream cannot be reached.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Site(Struct, frozen=True):
     routes: tuple[tuple[str, str], ...]
     upstreams: tuple[tuple[str, Endpoint], ...]
     log_socket: Path
+    page_socket: Path
 
 
 def quote(text: str) -> str:
@@ -91,35 +93,44 @@ def render_gateway(  # noqa: PLR0913 - each is a part of the file
     servers = [default_https] + ([default_http] if listen.http else [])
     text = "\n".join(servers)
     owner = f"user {user};\n" if user else ""
-    return fill(templates, "gateway.conf", user=owner, default_servers=text, sites="\n".join(sites))
+    return fill(templates, "nginx/gateway.conf", user=owner, default_servers=text, sites="\n".join(sites))
 
 
 def render_site(site: Site, listen: Listen, features: Collection[str], templates: Path) -> str:
     """Return the server blocks of one project."""
     locations = "".join(
-        fill(templates, "location.conf", match=match, upstream=_upstream_name(site, upstream))
+        fill(
+            templates,
+            "nginx/location.conf",
+            match=match,
+            upstream=_upstream_name(site, upstream),
+            number=str(_number(site, upstream)),
+        )
         for prefix, upstream in site.routes
         for match in _matches(prefix)
     )
     log = quote(f"syslog:server=unix:{site.log_socket},nohostname,tag=devtls")
     parts = [_render_upstream(_upstream_name(site, name), endpoint) for name, endpoint in site.upstreams]
+    pages = f"devtls_{site.key}_pages"
+    parts.append(f"upstream {pages} {{\n    server {quote(f'unix:{site.page_socket}')} max_fails=0;\n}}")
     for leaf in site.leaves:
         parts.append(
             fill(
                 templates,
-                "site.conf",
+                "nginx/site.conf",
                 listen=_listen_lines(listen.https, features, tls=True),
                 host=leaf.host,
                 certificate=quote(str(leaf.fullchain)),
                 key=quote(str(leaf.key)),
                 log=log,
+                pages=pages,
                 locations=locations.rstrip("\n"),
             )
         )
         if listen.http:
             authority = authority_of(leaf.host, listen.https[0].port)
             lines = _listen_lines(listen.http, features, tls=False)
-            parts.append(fill(templates, "redirect.conf", listen=lines, host=leaf.host, authority=authority))
+            parts.append(fill(templates, "nginx/redirect.conf", listen=lines, host=leaf.host, authority=authority))
     return "\n".join(parts)
 
 
@@ -130,7 +141,11 @@ def _matches(prefix: str) -> tuple[str, ...]:
 
 def _upstream_name(site: Site, name: str) -> str:
     """Counted, since two names may differ only in what nginx cannot spell."""
-    return f"devtls_{site.key}_{[each for each, _ in site.upstreams].index(name)}"
+    return f"devtls_{site.key}_{_number(site, name)}"
+
+
+def _number(site: Site, name: str) -> int:
+    return [each for each, _ in site.upstreams].index(name)
 
 
 def _render_upstream(name: str, endpoint: Endpoint) -> str:

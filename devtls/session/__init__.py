@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from devtls.model import Service
     from devtls.session.certificates import Certificates
     from devtls.session.checking import Checking
+    from devtls.session.pages import Pages
     from devtls.session.place import Place
     from devtls.session.setup import Setup
     from devtls.supervise.control import ControlServer
@@ -58,6 +59,7 @@ class Session:
 
     _control: ControlServer
     _certificates: Certificates
+    _pages: Pages
     _place: Place
     _checking: Checking
 
@@ -106,12 +108,14 @@ class Session:
         self._services.start()
         from devtls.session.certificates import Certificates
         from devtls.session.checking import Checking
+        from devtls.session.pages import Pages
         from devtls.session.place import Place
         from devtls.supervise.control import ControlServer
         from devtls.supervise.reaper import Reaper
 
         self._certificates = Certificates(self.loop, self.setup, self._voice, self)
         self._checking = Checking(self.loop, self.setup, self._services, self._certificates, self._voice, self)
+        self._pages = Pages(self.loop, self.setup, self._services)
         seen = self._checking.handshake_seen
         self._place = Place(self.loop, self.setup, self._services, self._certificates, self._voice, self, seen)
         self._control = ControlServer(self.loop, self.setup.control_socket, self)
@@ -311,6 +315,7 @@ class Session:
         self._is_over = True
         self._checking.stop()
         self._place.close()
+        self._pages.close()
         processes.end(self._survivors, LEFTOVER_GRACE)
         left = len(self._survivors())
         took = self.loop.clock() - self._stopping_since

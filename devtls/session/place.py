@@ -150,7 +150,14 @@ class Place:
                 upstreams.append((route.prefix, route.target))
             routes.append((route.prefix, route.target if isinstance(route.target, str) else route.prefix))
         setup = self._setup
-        return Site(setup.folder.name, self._certificates.leaves, tuple(routes), tuple(upstreams), setup.log_socket)
+        return Site(
+            setup.folder.name,
+            self._certificates.leaves,
+            tuple(routes),
+            tuple(upstreams),
+            setup.log_socket,
+            setup.page_socket,
+        )
 
     def _unlock(self) -> None:
         if self._lock is not None:

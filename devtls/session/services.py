@@ -103,6 +103,11 @@ class Services:
         """Every process of theirs that has been seen."""
         return [identity for runner in self.runners.values() for identity in runner.recorded]
 
+    def last_exit(self, name: str) -> str:
+        """How a service ended last, in words."""
+        code = self.runners[name].last_exit
+        return states.describe_exit(code) if code is not None else "was never started"
+
     def tell_who_remains(self) -> None:
         """Say who keeps the end waiting."""
         for runner in self.runners.values():
@@ -134,13 +139,13 @@ class Services:
         is_first_start = self._owner.is_starting() and name not in self._listening
         match now:
             case states.Exited() | states.Backoff(attempt=1, was_ready=False) if is_first_start:
-                self._owner.service_failed(service, f"{name} {self._last_exit(name)} before it listened", 1)
+                self._owner.service_failed(service, f"{name} {self.last_exit(name)} before it listened", 1)
             case states.Exited():
                 self._listening.discard(name)
-                self._voice.tell(f"{name} {self._last_exit(name)}")
+                self._voice.tell(f"{name} {self.last_exit(name)}")
             case states.Backoff():
                 self._listening.discard(name)
-                self._voice.tell(f"{name} {self._last_exit(name)}; it is started again")
+                self._voice.tell(f"{name} {self.last_exit(name)}; it is started again")
             case states.Failed(reason):
                 self._listening.discard(name)
                 self._owner.service_failed(service, f"{name}: {reason}", 1)
@@ -216,10 +221,6 @@ class Services:
         """Where a browser finds a service: the first domain, and the path of its route."""
         prefix = next((route.prefix for route in self._setup.project.routes if route.target == name), "/")
         return f"https://{authority_of(self._setup.names[0], self._setup.https_port)}{prefix.rstrip('/')}"
-
-    def _last_exit(self, name: str) -> str:
-        code = self.runners[name].last_exit
-        return states.describe_exit(code) if code is not None else "was never started"
 
     def _facts(self, runner: ServiceRunner) -> dict[str, Any]:
         name, state = runner.service.name, runner.state

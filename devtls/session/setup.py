@@ -69,6 +69,11 @@ class Setup(Struct, frozen=True):
         return self.paths.socket(self.folder, "log.sock")
 
     @property
+    def page_socket(self) -> Path:
+        """Where nginx asks for a page while a service cannot answer."""
+        return self.paths.socket(self.folder, "page.sock")
+
+    @property
     def control_socket(self) -> Path:
         """Where other commands ask."""
         return self.paths.control(self.project.directory)

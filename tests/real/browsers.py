@@ -38,6 +38,7 @@ class Page:
 
     Attributes:
         error: why it did not load, in the browser's words: "net::ERR_CERT_AUTHORITY_INVALID"; empty when it did.
+        status: of the first answer; only Chromium tells.
         text: what can be read on it.
         is_secure: `isSecureContext`; true on any http://localhost, too.
         issuer: who signed the certificate; only Chromium tells.
@@ -47,6 +48,7 @@ class Page:
     """
 
     error: str = ""
+    status: int = 0
     text: str = ""
     is_secure: bool = False
     issuer: str = ""
@@ -109,6 +111,7 @@ def drive_chromium(url: str, awaited: str, patience: float) -> Page:
         else:
             details = (response and response.security_details()) or {"issuer": ""}
             page.issuer = details["issuer"] or ""
+            page.status = response.status if response else 0
             end = time.monotonic() + patience
             while True:
                 page.text = tab.inner_text("body")

@@ -177,7 +177,7 @@ def broken(installed: Installed) -> Iterator[Machine]:
     """A machine with templates whose location lacks the three lines."""
     with Machine(installed, "free") as machine:
         bring_example(machine)
-        find = "from devtls.nginx.templates import find_templates as find; print(find({}))"
+        find = "from devtls.system.templates import find_templates as find; print(find({}))"
         source = machine.run([str(installed.devtls.with_name("python")), "-c", find], check=True).stdout.strip()
         machine.run(["cp", "-R", source, "/home/dev/templates"], check=True)
         lines = "/proxy_http_version|proxy_set_header (Upgrade|Connection)/d"

@@ -20,8 +20,8 @@ from devtls.model import LONGEST_NAME, Endpoint, Leaf, parse_domain
 from devtls.nginx.binary import Nginx, find_nginx
 from devtls.nginx.master import Master
 from devtls.nginx.render import Listen, Site, render_gateway, render_site
-from devtls.nginx.templates import find_templates
 from devtls.system.loop import Loop
+from devtls.system.templates import find_templates
 
 TEMPLATES = find_templates({})
 APP = Endpoint("127.0.0.1", 3000)
@@ -67,7 +67,9 @@ class Gateway:
     def site(self, *hosts: str, prefix: str = "/api", endpoint: Endpoint = APP, key: str = "0123456789ab") -> Site:
         routes = (("/", "web"), (prefix, prefix))
         leaves = tuple(map(self.leaf, hosts))
-        return Site(key, leaves, routes, (("web", APP), (prefix, endpoint)), self.folder / "log.sock")
+        return Site(
+            key, leaves, routes, (("web", APP), (prefix, endpoint)), self.folder / "log.sock", self.folder / "page sock"
+        )
 
     def close(self) -> None:
         for each in self.sockets:
@@ -155,7 +157,11 @@ def test_the_longest_name_is_read_with_localhost_behind_it(gateway: Gateway) -> 
 def test_routes_that_differ_only_in_what_nginx_cannot_spell_are_read(gateway: Gateway) -> None:
     upstreams = tuple((prefix, APP) for prefix in ("/a-b", "/a_b", "/A_b"))
     routes = tuple((prefix, prefix) for prefix, _ in upstreams)
-    gateway.test(Site("k", (gateway.leaf("love.cat"),), routes, upstreams, gateway.folder / "log.sock"))
+    gateway.test(
+        Site(
+            "k", (gateway.leaf("love.cat"),), routes, upstreams, gateway.folder / "log.sock", gateway.folder / "p.sock"
+        )
+    )
 
 
 def test_a_hundred_projects_are_read_together(gateway: Gateway) -> None:

@@ -16,7 +16,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 
 # Which parts a part may import, besides itself and the package's own version. Everything may import GROUND.
 GROUND = {"errors", "model"}
-MIDDLE = {"ca", "trust", "hosts", "nginx", "supervise", "checks"}
+MIDDLE = {"ca", "trust", "hosts", "nginx", "supervise", "checks", "pages"}
 UPPER = {"plan", "look", "apply", "clean", "report", "session"}
 MAY_IMPORT = {
     "errors": set[str](),

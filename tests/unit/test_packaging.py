@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import devtls
-from devtls.nginx.templates import find_templates
+from devtls.system.templates import find_templates
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "templates").rglob("*") if path.is_file()}
@@ -36,7 +36,7 @@ def test_the_wheel_carries_the_templates_and_the_license(wheel: Path) -> None:
 
 def test_the_wheels_own_code_finds_the_wheels_templates(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "from devtls.nginx.templates import find_templates; print(find_templates({}))"
+    code = "from devtls.system.templates import find_templates; print(find_templates({}))"
     words = [sys.executable, "-S", "-c", code]
     # -S leaves out site-packages, and with it an editable install of the source tree.
     found = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()

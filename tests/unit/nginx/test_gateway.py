@@ -15,11 +15,11 @@ from devtls.nginx.binary import Nginx
 from devtls.nginx.gateway import Greeting, Neighbour, control_socket, greet, keeper_pid, parse_greeting
 from devtls.nginx.protocol import PROTOCOL
 from devtls.nginx.render import Listen
-from devtls.nginx.templates import find_templates
 from devtls.system import processes
 from devtls.system.channel import listen, send_with_descriptors
 from devtls.system.files import make_private_directory
 from devtls.system.paths import Paths
+from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,9 +17,9 @@ from devtls.model import Endpoint
 from devtls.nginx.binary import Nginx
 from devtls.nginx.keeper import LONELY, RESTART_AFTER, Keeper
 from devtls.nginx.protocol import Setup, parse_registration, parse_setup
-from devtls.nginx.templates import find_templates
 from devtls.system.channel import Link, Message
 from devtls.system.loop import Loop
+from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,11 +10,11 @@ from devtls.nginx.binary import Nginx
 from devtls.nginx.gateway import control_socket
 from devtls.nginx.protocol import PROTOCOL
 from devtls.nginx.registration import Registration
-from devtls.nginx.templates import find_templates
 from devtls.system.channel import Link, Message, listen
 from devtls.system.files import make_private_directory, try_lock
 from devtls.system.loop import Loop
 from devtls.system.paths import Paths
+from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

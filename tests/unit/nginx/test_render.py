@@ -13,7 +13,7 @@ from devtls.errors import DevtlsError, UsageError
 from devtls.model import Endpoint, Leaf, authority_of, parse_domain
 from devtls.nginx.binary import PROBES
 from devtls.nginx.render import UNSPEAKABLE, Listen, Site, quote, render_gateway, render_site
-from devtls.nginx.templates import find_templates
+from devtls.system.templates import find_templates
 
 TEMPLATES = find_templates({})
 NEWEST = frozenset(PROBES)
@@ -22,6 +22,7 @@ LISTEN = Listen(
     (Endpoint("127.0.0.1", 443), Endpoint("::1", 443)),
     (Endpoint("127.0.0.1", 80), Endpoint("::1", 80)),
 )
+PAGES = Path("/state/page.sock")
 APP = Endpoint("127.0.0.1", 3000)
 TOKEN = re.compile(
     r'\s+|#[^\n]*|([;{}])|"((?:\\.|[^"\\])*)"|\'((?:\\.|[^\'\\])*)\'|([^\s;{}"\'](?:\\.|\$\{|[^\s;{}])*)', re.DOTALL
@@ -64,7 +65,7 @@ def leaf(host: str, folder: str = "/data") -> Leaf:
 
 def site(*hosts: str, routes: tuple[tuple[str, str], ...] = (("/", "web"),), log: str = "/state/log.sock") -> Site:
     upstreams = tuple((name, APP) for _prefix, name in routes)
-    return Site("0123456789ab", tuple(map(leaf, hosts or ("love.cat",))), routes, upstreams, Path(log))
+    return Site("0123456789ab", tuple(map(leaf, hosts or ("love.cat",))), routes, upstreams, Path(log), PAGES)
 
 
 def render(wanted: Site, listen: Listen = LISTEN, features: frozenset[str] = NEWEST) -> Block:
@@ -118,13 +119,13 @@ def test_http2_is_spelt_as_the_binary_reads_it() -> None:
 
 def test_a_prefix_is_the_path_itself_and_all_below_it_but_not_its_neighbours() -> None:
     https, _ = servers(render(site(routes=(("/", "web"), ("/api", "api")))))
-    assert values(https, "location") == [["/"], ["=", "/api"], ["/api/"]]
+    assert values(https, "location") == [["/"], ["=", "/api"], ["/api/"], ["@devtls_page"]]
 
 
 def test_every_location_passes_a_websocket_on() -> None:
     https, _ = servers(render(site(routes=(("/", "web"), ("/api", "api")))))
     for words, inside in https:
-        if words[0] != "location":
+        if words[0] != "location" or words == ["location", "@devtls_page"]:
             continue
         headers = dict(values(inside, "proxy_set_header"))
         assert values(inside, "proxy_http_version") == [["1.1"]]
@@ -139,14 +140,16 @@ def test_a_route_leads_to_its_own_upstream_on_the_family_it_was_found_on() -> No
         (("/", "web"), ("/api", "/api")),
         (("web", APP), ("/api", Endpoint("::1", 8080))),
         Path("/state/log.sock"),
+        PAGES,
     )
     block = render(wanted)
     upstreams = {words[1]: values(inside, "server") for words, inside in block if words[0] == "upstream"}
     assert upstreams == {
         "devtls_0123456789ab_0": [["127.0.0.1:3000", "max_fails=0"]],
         "devtls_0123456789ab_1": [["[::1]:8080", "max_fails=0"]],
+        "devtls_0123456789ab_pages": [["unix:/state/page.sock", "max_fails=0"]],
     }
-    locations = [inside for words, inside in servers(block)[0] if words[0] == "location"]
+    locations = [inside for words, inside in servers(block)[0] if words[0] == "location" and words[1][0] != "@"]
     assert [values(inside, "proxy_pass")[0][0].removeprefix("http://") for inside in locations] == [
         "devtls_0123456789ab_0",
         "devtls_0123456789ab_1",
@@ -204,7 +207,19 @@ def test_every_site_is_in_the_one_file() -> None:
 def test_names_that_differ_only_in_what_nginx_cannot_spell_have_upstreams_of_their_own() -> None:
     block = render(site(routes=(("/", "web"), ("/a-b", "/a-b"), ("/a_b", "/a_b"), ("/A_b", "/A_b"))))
     names = [words[1] for words, _inside in block if words[0] == "upstream"]
-    assert len(set(names)) == len(names) == 4
+    assert len(set(names)) == len(names) == 4 + 1  # and the pages'
+
+
+def test_who_could_not_be_reached_is_told_to_whoever_makes_the_page() -> None:
+    https, _ = servers(render(site(routes=(("/", "web"), ("/api", "api")))))
+    locations = {words[-1]: inside for words, inside in https if words[0] == "location"}
+    assert [values(locations[each], "set") for each in ("/", "/api", "/api/")] == [
+        [["$devtls_upstream", number]] for number in "011"
+    ]
+    assert values(locations["/api/"], "error_page") == [["502", "504", "=", "@devtls_page"]]
+    page = locations["@devtls_page"]
+    assert values(page, "proxy_pass") == [["http://devtls_0123456789ab_pages"]]
+    assert dict(values(page, "proxy_set_header"))["X-Devtls-Upstream"] == "$devtls_upstream"
 
 
 @pytest.mark.parametrize(("port", "authority"), [(443, "love.cat"), (8443, "love.cat:8443")])
@@ -248,13 +263,13 @@ def test_nothing_that_is_accepted_adds_a_directive(
     host: str, prefix: str, endpoint: Endpoint, features: frozenset[str]
 ) -> None:
     wanted = Site(
-        "k", (leaf(host),), (("/", "web"), (prefix, prefix)), (("web", APP), (prefix, endpoint)), Path("/log")
+        "k", (leaf(host),), (("/", "web"), (prefix, prefix)), (("web", APP), (prefix, endpoint)), Path("/log"), PAGES
     )
     block = render(wanted, features=features)
-    assert [words[0] for words, _inside in block] == ["upstream", "upstream", "server", "server"]
+    assert [words[0] for words, _inside in block] == ["upstream", "upstream", "upstream", "server", "server"]
     https, http = servers(block)
     assert values(https, "server_name") == values(http, "server_name") == [[host]]
-    assert values(https, "location") == [["/"], ["=", prefix], [f"{prefix}/"]]
+    assert values(https, "location") == [["/"], ["=", prefix], [f"{prefix}/"], ["@devtls_page"]]
     assert values(block[1][1], "server") == [[str(endpoint), "max_fails=0"]]
     usual = render(site("love.cat", routes=(("/", "web"), ("/api", "api"))), features=features)
     assert [[words[0] for words, _ in each] for each in servers(block)] == [

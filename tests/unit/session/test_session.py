@@ -56,6 +56,13 @@ class FakePlace:
         """Nothing is open."""
 
 
+class FakePages:
+    """Pages that nobody asks for (session.pages.Pages)."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class FakeControl:
     """Remembers what those who asked are told (supervise.control.ControlServer)."""
 
@@ -81,6 +88,7 @@ class Stage:
         self.session._checking = self.checking  # type: ignore[assignment] # fakes do what the session asks of them
         self.session._place = self.place  # type: ignore[assignment]
         self.session._control = self.control  # type: ignore[assignment]
+        self.session._pages = FakePages()  # type: ignore[assignment]
         self.session._is_open = True
 
     @property

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Template(string.Template):
-    """Text with %{fields}: nginx spells its own variables with $ and its blocks with {}."""
+    """Text with %{fields}: nginx spells its own variables with $ and its blocks with {}, pages their styles."""
 
     delimiter = "%"
 
@@ -28,12 +28,12 @@ def find_templates(environment: Mapping[str, str]) -> Path:
 
 
 def fill(folder: Path, name: str, **fields: str) -> str:
-    """Return a template's text with its fields filled in.
+    """Return a template's text with its fields filled in; `name` is its path in the folder, "nginx/site.conf".
 
     Raises:
         DevtlsError: there is no such template, or it asks for a field that does not exist.
     """
-    path = folder / "nginx" / name
+    path = folder / name
     try:
         return Template(path.read_text("utf-8")).substitute(fields)
     except FileNotFoundError as error:

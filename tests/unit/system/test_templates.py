@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from devtls.errors import DevtlsError
-from devtls.nginx.templates import fill, find_templates
+from devtls.system.templates import fill, find_templates
 
 
 @pytest.fixture
@@ -21,25 +21,26 @@ def write(folder: Path, text: str) -> None:
 def test_fields_are_filled_and_nginx_variables_and_blocks_are_left(folder: Path) -> None:
     write(folder, "server { set $a ${b}; server_name %{host}; return 200 100%%; }")
     assert (
-        fill(folder, "site.conf", host="love.cat") == "server { set $a ${b}; server_name love.cat; return 200 100%; }"
+        fill(folder, "nginx/site.conf", host="love.cat")
+        == "server { set $a ${b}; server_name love.cat; return 200 100%; }"
     )
 
 
 def test_a_value_is_not_filled_again(folder: Path) -> None:
     write(folder, "%{a} %{b}")
-    assert fill(folder, "site.conf", a="%{b}", b="%{a} %%") == "%{b} %{a} %%"
+    assert fill(folder, "nginx/site.conf", a="%{b}", b="%{a} %%") == "%{b} %{a} %%"
 
 
 @pytest.mark.parametrize("text", ["%{unknown}", "100%", "%{Bad Name}"])
 def test_a_template_that_cannot_be_filled_is_told_with_its_path(folder: Path, text: str) -> None:
     write(folder, text)
     with pytest.raises(DevtlsError, match=r"site\.conf cannot be filled"):
-        fill(folder, "site.conf", host="love.cat")
+        fill(folder, "nginx/site.conf", host="love.cat")
 
 
 def test_a_template_that_is_not_there_is_told_with_its_cure(folder: Path) -> None:
     with pytest.raises(DevtlsError, match=r"there is no template .*/nginx/nothing\.conf") as failed:
-        fill(folder, "nothing.conf")
+        fill(folder, "nginx/nothing.conf")
     assert "DEVTLS_TEMPLATES" in failed.value.cure[0]
 
 
