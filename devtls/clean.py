@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from functools import reduce
-from operator import add
 from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct, field
@@ -16,7 +14,7 @@ from devtls.system import root
 from devtls.system.door import ask_root, done_line
 from devtls.system.files import read_or_none
 from devtls.system.run import run
-from devtls.trust import Change, Held, find_stores, receipts
+from devtls.trust import Held, find_stores, receipts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from devtls.model import Authority
     from devtls.system.paths import Paths
+    from devtls.trust import Change
 
 
 class Cleaned(Struct):
@@ -43,7 +42,7 @@ def clean(
 ) -> Cleaned:
     """Do it; running it twice changes nothing. No project may be up."""
     cleaned = Cleaned()
-    stores = find_stores(paths.home, environment, run).found
+    stores = find_stores(paths.home, environment, run, paths).everything
     change = receipts.untrust_all(stores, paths, describe_owner(), run)
     _as_root(change, cleaned, edits_hosts=True, is_interactive=is_interactive, asking=asking)
     for receipt in receipts.confirm_gone(stores, paths):
@@ -66,10 +65,10 @@ def untrust(
 ) -> Cleaned:
     """Have no store trust these authorities any more; their keys and certificates stay."""
     cleaned = Cleaned()
-    stores = find_stores(paths.home, environment, run).found
+    stores = find_stores(paths.home, environment, run, paths).everything
     roots = [Held(authority.name, authority.fingerprint) for authority in authorities]
     held = [(store, each) for store in stores for each in roots if store.holds(each)]
-    change = reduce(add, (store.untrust(each) for store, each in held), Change())
+    change = receipts.untrust_some(stores, paths, roots, run)
     _as_root(change, cleaned, edits_hosts=False, is_interactive=is_interactive, asking=asking)
     receipts.confirm_gone(stores, paths)
     for store, each in held:
@@ -100,13 +99,13 @@ def _as_root(
         return [*([root.EditHosts(before, after)] if after != before else []), *change.operations]
 
     match ask_root(operations, is_interactive=is_interactive, asking=asking):
-        case root.RootDone(done, failed):
+        case root.RootDone(done, failed, said):
             if "hosts" in done:
                 cleaned.done.append(("/etc/hosts", ", ".join(taken)))
             cleaned.done += [
                 ("trust", each.name) for each in change.operations if edits_hosts and done_line(each) in done
             ]
-            cleaned.left += [root.why_failed(status) for _what, status in failed]
+            cleaned.left += [root.why_failed(status, said) for _what, status in failed]
         case root.RootRefused(reason, cure):
             what = (
                 "/etc/hosts and the system store are as they were" if edits_hosts else "the system store is as it was"

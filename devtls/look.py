@@ -105,7 +105,7 @@ def _look_at_stores(paths: Paths, environment: Mapping[str, str], now: datetime)
     everything = load_authorities(paths)
     authorities = tuple(ca for ca in everything if find_authority([ca], ca.subtrees[0], now))
     outdated = tuple(ca for ca in everything if ca.not_after < now)
-    stores = find_stores(paths.home, environment, run)
+    stores = find_stores(paths.home, environment, run, paths)
     found = Found(
         can_be_root=True,
         why_not_root="",

@@ -161,8 +161,8 @@ class Application:
             return list(asked)
 
         match ask_root(operations, is_interactive=self.is_interactive, asking=self.told.asking):
-            case root.RootDone(_done, failed):
-                self._go_without(asked, dict(failed))
+            case root.RootDone(_done, failed, said):
+                self._go_without(asked, dict(failed), said)
                 if any(isinstance(operation, root.Bind) for operation in asked):
                     self._keep(binder.receive(server))
             case root.RootRefused(reason):
@@ -196,13 +196,13 @@ class Application:
         self.plan = self.replan(replace(self.machine.found, can_be_root=False, why_not_root=reason))
         self._untold = [item for item in self.plan.items if item not in told]
 
-    def _go_without(self, operations: dict[Operation, Item], failed: dict[str, int]) -> None:
+    def _go_without(self, operations: dict[Operation, Item], failed: dict[str, int], said: str) -> None:
         """Some of it was not possible: what that is, is not told as done, but why not, and the rest goes on."""
         for operation, item in operations.items():
             status = failed.get(done_line(operation))
             if status is not None and item not in self._impossible:
                 self._impossible.append(item)
-                self.applied.notices.append(root.why_failed(status))
+                self.applied.notices.append(root.why_failed(status, said))
                 if isinstance(item, EditHosts) and self.plan.without_hosts:
                     self.applied.notices.append(self.plan.without_hosts)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
 
-from devtls.system.root_script import DONE, FAILED, STARTED, Status, render_script
+from devtls.system.root_script import DONE, FAILED, SAID, STARTED, Anchors, Status, render_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 HOSTS = Path("/etc/hosts")
 # Absolute, so that no program of the user's PATH asks for the password; the last is NixOS.
 SUDO_PLACES = ("/usr/bin/sudo", "/bin/sudo", "/usr/local/bin/sudo", "/run/wrappers/bin/sudo")
+SHOWN = 8  # lines of what a failed tool said
 PATIENCE = 600.0  # seconds; a person looks for a password, sudo gives up after five minutes itself
 
 
@@ -40,16 +41,18 @@ class EditHosts(Struct, frozen=True):
 
 
 class InstallRoot(Struct, frozen=True):
-    """Add a name-constrained root (PEM) to the store of Debian's ca-certificates."""
+    """Add a name-constrained root (PEM) to the system's store."""
 
     name: str
     pem: bytes
+    anchors: Anchors
 
 
 class RemoveRoot(Struct, frozen=True):
     """Take a root of ours out of that store, and out of Java's copy of it."""
 
     name: str
+    anchors: Anchors
 
 
 class Bind(Struct, frozen=True):
@@ -139,14 +142,21 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "/etc/hosts is a link to a file that others than root can change, so root will not write it",
         ("Add the lines to that file yourself.",),
     ),
-    Status.NO_STORE: ("there is no update-ca-certificates", ("Install it:", "  sudo apt install ca-certificates")),
+    Status.NO_STORE: (
+        "the tool that changes the system store is gone",
+        ("Install ca-certificates with this system's package manager, then run the same command again.",),
+    ),
+    Status.NO_OPENSSL: (
+        "there is no openssl, with which root looks at a certificate before it is trusted",
+        ("Install openssl with this system's package manager, then run the same command again.",),
+    ),
     Status.STORE_FAILED: (
         "the system store could not be changed; it is as it was",
-        ("See what it says:", "  sudo update-ca-certificates"),
+        ("Set right what its tool complains about, then run the same command again.",),
     ),
     Status.NO_ROOM: (
-        "there is no room left on the disk of /etc/ssl/certs; the system store is as it was",
-        ("Make room there, then run the same command again:", "  df -h /etc/ssl/certs"),
+        "there is no room left on the disk of the system store; it is as it was",
+        ("Make room there, then run the same command again:", "  df -h /etc /var"),
     ),
     Status.NO_SETPRIV: ("there is no /usr/bin/setpriv", ("Install it:", "  sudo apt install util-linux")),
 }
@@ -173,10 +183,10 @@ def render_call(
                     raise ValueError(f"root edits {HOSTS} only, not {path}")
                 words += ["hosts", hashlib.sha256(old).hexdigest(), str(len(new))]
                 stdin.append(new)
-            case InstallRoot(name, pem):
+            case InstallRoot(name, pem, _):
                 words += ["install", name, str(len(pem))]
                 stdin.append(pem)
-            case RemoveRoot(name):
+            case RemoveRoot(name, _):
                 words += ["remove", name]
             case Bind(endpoints, socket):
                 groups = "--init-groups" if (_is_known(uid) if has_groups is None else has_groups) else "--clear-groups"
@@ -184,7 +194,10 @@ def render_call(
                 words += ["bind", str(uid), str(gid), groups, *binder, *map(str, endpoints)]
             case _:
                 assert_never(operation)
-    script = render_script({VERBS[type(operation)] for operation in operations})
+    anchors = {each.anchors for each in operations if isinstance(each, InstallRoot | RemoveRoot)}
+    if len(anchors) > 1:
+        raise ValueError("a system has one store")
+    script = render_script({VERBS[type(operation)] for operation in operations}, next(iter(anchors), None))
     argv = ("/bin/sh", "-c", script, "devtls", *words)
     return RootCall(argv, b"".join(stdin), _render_text(operations, argv, as_root=uid == 0))
 
@@ -227,7 +240,7 @@ def _parse_result(ended: Completed) -> RootResult:
         return RootDone(done, failed, ended.said)
     if ended.status == Status.CHANGED_MEANWHILE:
         return HostsChanged()
-    fact, cure = why_failed(ended.status)
+    fact, cure = why_failed(ended.status, ended.said)
     said = "\n".join(line for line in ended.said.splitlines() if not line.startswith((STARTED, DONE, FAILED)))
     return RootFailed(done, fact, cure, said)
 
@@ -238,9 +251,18 @@ def _parse_failed(line: str) -> tuple[str, int]:
     return what, int(status)
 
 
-def why_failed(status: int) -> tuple[str, tuple[str, ...]]:
-    """The fact and the cure for a status of the script."""
-    return FACTS.get(status, (f"what root ran ended with exit status {status}", ()))
+def why_failed(status: int, said: str = "") -> tuple[str, tuple[str, ...]]:
+    """The fact and the cure for a status of the script; with what a store's tool said, where that is why."""
+    fact, cure = FACTS.get(status, (f"what root ran ended with exit status {status}", ()))
+    lines = [line.removeprefix(SAID) for line in said.splitlines() if line.startswith(SAID)]
+    if status != Status.STORE_FAILED or not lines:
+        return fact, cure
+    return fact, ("As root was run, and it said:", *(f"| {line}" for line in _shorten(lines)), *cure)
+
+
+def _shorten(lines: list[str]) -> list[str]:
+    """The command, and the end of what it said: there it says why."""
+    return lines if len(lines) <= SHOWN else [lines[0], "…", *lines[-SHOWN:]]
 
 
 def _has_started(ended: Completed) -> bool:
@@ -274,12 +296,10 @@ def _render_change(operation: Operation) -> list[str]:
             before, after = (Counter(data.decode("utf-8", "replace").splitlines()) for data in (old, new))
             gone, come = (before - after).elements(), (after - before).elements()
             return [f"edit {path}:", *(f"  - {line}" for line in gone), *(f"  + {line}" for line in come)]
-        case InstallRoot(name):
-            return [f"trust {name}: /usr/local/share/ca-certificates/{name}.crt, update-ca-certificates"]
-        case RemoveRoot(name):
-            return [
-                f"stop trusting {name}: /usr/local/share/ca-certificates/{name}.crt, update-ca-certificates --fresh"
-            ]
+        case InstallRoot(name, _, anchors):
+            return [f"trust {name}: {anchors.file(name)}, {anchors.after_adding}"]
+        case RemoveRoot(name, anchors):
+            return [f"stop trusting {name}: {anchors.file(name)}, {anchors.after_removing}"]
         case Bind(endpoints):
             return [f"bind {', '.join(map(str, endpoints))}, as you"]
         case _:

@@ -2,18 +2,21 @@
 
 It is printed before it runs, so it is written to be read, and has only the parts that the call needs.
 
-Words: `hosts SHA256 LENGTH`, `install NAME LENGTH`,
-`remove NAME`, and last `bind UID GID GROUPS COMMAND…`. It trusts none of them: everything is checked before the first
-change, and what the words say is never run, only compared and copied; the command of `bind` runs as the user.
+Words: `hosts SHA256 LENGTH`, `install NAME LENGTH`, `remove NAME`, and last `bind UID GID GROUPS COMMAND…`. It trusts
+none of them: everything is checked before the first change, and what the words say is never run, only compared and
+copied; the command of `bind` runs as the user.
 
 Standard output has a line "devtls: started", then for each change "devtls: done …" or "devtls: failed STATUS …": what
-cannot be done does not keep the rest from being done.
+cannot be done does not keep the rest from being done. "devtls: said …" is what a store's own tool said when it failed.
 """
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 STARTED = "devtls: started"
 DONE = "devtls: done "
 FAILED = "devtls: failed "
+SAID = "devtls: said "
+PLAIN = re.compile(r"[A-Za-z0-9/._-]+( [A-Za-z0-9/._-]+)*")  # nothing that a shell would do anything with
 
 
 class Status(IntEnum):
@@ -36,24 +41,75 @@ class Status(IntEnum):
     STORE_FAILED = 47
     NO_SETPRIV = 48
     NO_ROOM = 49
+    NO_OPENSSL = 50
 
 
-def render_script(words: Collection[str]) -> str:
-    """Return the program for a call with these words: "hosts", "install", "remove", "bind"."""
+class Anchors(Struct, frozen=True):
+    """Where a family of systems keeps the roots that its administrator adds, and how it takes them in.
+
+    Attributes:
+        directory: one file for each root.
+        suffix: of these files; others are not read.
+        bundle: the one file of all trusted roots, made by the commands.
+        after_adding: the command that makes it.
+        after_removing: the same; where a removal needs another one.
+        links: a directory where the command may leave links to files that are gone; or nothing.
+        java_hook: a program that has to be told of a removal by hand; or nothing.
+    """
+
+    directory: str
+    suffix: str
+    bundle: str
+    after_adding: str
+    after_removing: str
+    links: str = ""
+    java_hook: str = ""
+
+    def file(self, name: str) -> str:
+        """Where the root of this name goes."""
+        return f"{self.directory}/{name}{self.suffix}"
+
+
+def render_script(words: Collection[str], anchors: Anchors | None = None) -> str:
+    """Return the program for a call with these words: "hosts", "install", "remove", "bind"; two of them need anchors.
+
+    Raises:
+        ValueError: the anchors are missing, or no plain words.
+    """
     has_store = "install" in words or "remove" in words
     parts = [
         BEGIN,
         CHECK_HOSTS if "hosts" in words else "",
-        CHECK_STORE if has_store else "",
+        *([_describe(anchors, words), CHECK_STORE] if has_store else []),
         CHECK_BIND if "bind" in words else "",
         READ_WORDS,
         *[LOOK[word] for word in LOOK if word in words],
         END_OF_WORDS,
         CHANGE_HOSTS if "hosts" in words else "",
+        TELL_JAVA if "remove" in words and anchors and anchors.java_hook else "",
         CHANGE_STORE if has_store else "",
         BIND if "bind" in words else "",
     ]
     return "".join(parts)
+
+
+def _describe(anchors: Anchors | None, words: Collection[str]) -> str:
+    """The part of the script that is another one on each family of systems."""
+    if anchors is None:
+        raise ValueError("a store is changed, and it is not said which")
+    facts = {
+        "anchors": anchors.directory,
+        "suffix": anchors.suffix,
+        "bundle": anchors.bundle,
+        "after_adding": anchors.after_adding,
+        "after_removing": anchors.after_removing,
+        "links": anchors.links,
+        "java_hook": anchors.java_hook if "remove" in words else "",
+    }
+    for fact in facts.values():
+        if fact and not PLAIN.fullmatch(fact):
+            raise ValueError(f"root is not given {fact!r}")
+    return STORE + "".join(f"{name}='{fact}'\n" for name, fact in facts.items())
 
 
 # sh -c: what it changes is checked first, all of it; the words are compared and copied, never run.
@@ -103,9 +159,12 @@ check_hosts() {
 }
 """
 
+STORE = r"""
+# --- the system's store of trusted roots
+"""
 CHECK_STORE = r"""
 # --- look at the roots: each is named as ours, and limited to some names
-installs='' removes='' certificates=/usr/local/share/ca-certificates
+installs='' removes=''
 check_name() {
   case ${1#devtls-} in *[!0-9a-f]*) fail 41 "bad name $1" ;; ????????) ;; *) fail 41 "bad name $1" ;; esac
   case $1 in devtls-*) ;; *) fail 41 "bad name $1" ;; esac
@@ -114,10 +173,11 @@ check_root() {
   [ "$(head -n 1 "$1")" = '-----BEGIN CERTIFICATE-----' ] || fail 41 'not a certificate'
   [ "$(tail -n 1 "$1")" = '-----END CERTIFICATE-----' ] || fail 41 'not a certificate'
   [ "$(grep -c -v -x '[A-Za-z0-9+/=]\{1,76\}' "$1")" = 2 ] || fail 41 'not one certificate'
+  command -v openssl > /dev/null || fail 50 'no openssl'
   openssl x509 -in "$1" -noout -ext nameConstraints | grep -q 'X509v3 Name Constraints: critical' ||
     fail 41 'the root is not limited to some names'
 }
-command -v update-ca-certificates > /dev/null || fail 46 'no update-ca-certificates'
+command -v "${after_adding%% *}" > /dev/null || fail 46 "no ${after_adding%% *}"
 """
 
 CHECK_BIND = r"""
@@ -170,45 +230,60 @@ write_hosts() {
 if write_hosts; then echo 'devtls: done hosts'; else echo "devtls: failed $? hosts"; fi
 """
 
-# update-ca-certificates never tells its Java hook of a deleted local file, so the hook is told by hand.
+# Debian's update-ca-certificates never tells its Java hook of a deleted local file, so the hook is told by hand.
+TELL_JAVA = r"""
+# --- tell Java, which keeps a copy of its own, what it has to forget
+forget_in_java() {
+  [ ! -x "$java_hook" ] || for name in $removes; do echo "-$links/$name.pem"; done | "$java_hook" >&2 || :
+}
+"""
+
+# On a full disk a tool that begins by deleting would leave a system that trusts nobody, so room is looked for first.
 CHANGE_STORE = r"""
-# --- change the system's store of trusted roots
-links=/etc/ssl/certs
+# --- change the store, as a whole or not at all
 has_room() {
-  # --fresh takes every link out before it makes one: on a full disk no program would trust anybody any more
-  cat "$links/ca-certificates.crt" "$links/ca-certificates.crt" > "$links/.devtls.room" && full='' || full=yes
-  rm -f -- "$links/.devtls.room"
+  [ -f "$bundle" ] || return 0
+  cat "$bundle" "$bundle" > "${bundle%/*}/.devtls.room" && full='' || full=yes
+  rm -f -- "${bundle%/*}/.devtls.room"
   [ -z "$full" ]
 }
 put() { cp -- "$1" "$2.new" && chmod 644 "$2.new" && mv -f -- "$2.new" "$2"; }
 change_store() {
-  mkdir -p "$certificates" || return 1
+  mkdir -p "$anchors" || return 1
   for name in $removes; do
-    [ ! -f "$certificates/$name.crt" ] || mv -f -- "$certificates/$name.crt" "$work/$name.removed" || return 1
+    file=$anchors/$name$suffix
+    [ ! -f "$file" ] || mv -f -- "$file" "$work/$name.removed" || return 1
   done
   for name in $installs; do
-    [ ! -f "$certificates/$name.crt" ] || cp -- "$certificates/$name.crt" "$work/$name.removed" || return 1
-    put "$work/$name" "$certificates/$name.crt" || return 1
+    file=$anchors/$name$suffix
+    [ ! -f "$file" ] || cp -- "$file" "$work/$name.removed" || return 1
+    put "$work/$name" "$file" || return 1
   done
-  update-ca-certificates ${removes:+--fresh} >&2
+  command=${removes:+$after_removing}
+  command=${command:-$after_adding}
+  echo "\$ $command"
+  $command
 }
 restore_store() {
-  for name in $installs; do rm -f -- "$certificates/$name.crt" "$certificates/$name.crt.new"; done
+  for name in $installs; do rm -f -- "$anchors/$name$suffix" "$anchors/$name$suffix.new"; done
   for name in $installs $removes; do
-    [ ! -f "$work/$name.removed" ] || put "$work/$name.removed" "$certificates/$name.crt"
-    [ -f "$certificates/$name.crt" ] || find "$links" -type l -lname "*$name.*" -delete
+    [ ! -f "$work/$name.removed" ] || put "$work/$name.removed" "$anchors/$name$suffix"
+    [ -z "$links" ] || [ -f "$anchors/$name$suffix" ] || find "$links" -type l -lname "*$name.*" -delete
   done
-  update-ca-certificates > /dev/null 2>&1
-}
-tell_java() {
-  hook=/etc/ca-certificates/update.d/jks-keystore
-  [ ! -x "$hook" ] || for name in $removes; do echo "-/etc/ssl/certs/$name.pem"; done | "$hook" >&2 || :
+  $after_adding > /dev/null 2>&1
 }
 if ! has_room; then
   verdict='failed 49'
 else
-  [ -z "$removes" ] || tell_java
-  if change_store; then verdict=done; else verdict='failed 47'; restore_store || :; fi
+  [ -z "$java_hook" ] || forget_in_java
+  if change_store > "$work/said" 2>&1; then
+    verdict=done
+  else
+    verdict='failed 47'
+    sed 's/^/devtls: said /' "$work/said"
+    restore_store || :
+  fi
+  cat "$work/said" >&2
 fi
 for name in $installs; do echo "devtls: $verdict install $name"; done
 for name in $removes; do echo "devtls: $verdict remove $name"; done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devtls.model import Authority
+    from devtls.system.paths import Paths
     from devtls.system.root import InstallRoot, RemoveRoot
     from devtls.system.run import Runner
 
@@ -85,15 +87,68 @@ class Store(Protocol):
 
 
 class Stores(Struct, frozen=True):
-    """The stores of this machine and user, and what is missing."""
+    """The stores of this machine and user, and what is missing.
+
+    Attributes:
+        found: those that devtls changes.
+        troubles: what a start tells each time, until it is cured.
+        left: those that only the user can change; their `trust` and `untrust` tell the command. A start is silent about
+            them, since `devtls exec` serves their programs all the same.
+    """
 
     found: tuple[Store, ...]
     troubles: tuple[Trouble, ...]
+    left: tuple[Store, ...] = ()
+
+    @property
+    def everything(self) -> tuple[Store, ...]:
+        """Where a root of ours may be."""
+        return self.found + self.left
 
 
-def find_stores(home: Path, environment: Mapping[str, str], run: Runner) -> Stores:
-    """Return every store there is: the system's, and each NSS database of the user."""
-    from devtls.trust import debian, nss
+def find_stores(
+    home: Path,
+    environment: Mapping[str, str],
+    run: Runner,
+    paths: Paths | None = None,
+    *,
+    platform: str = sys.platform,
+) -> Stores:
+    """Return every store there is: the system's, each NSS database and each Java keystore of the user.
 
-    system, troubles = debian.find_store()
-    return Stores((*system, *nss.find_stores(home, environment, run)), troubles)
+    With `paths`, stores that only a slow tool can look into believe their receipts.
+    """
+    from devtls.trust import java, nss
+
+    system, troubles = _find_system(home, run, paths, platform)
+    keystores, bad_home = java.find_stores(home, environment, run)
+    ours = tuple(each for each in keystores if each.is_ours)
+    left = tuple(each for each in keystores if not each.is_ours)
+    return Stores((*system, *nss.find_stores(home, environment, run), *ours), (*troubles, *bad_home), left)
+
+
+def _find_system(
+    home: Path, run: Runner, paths: Paths | None, platform: str
+) -> tuple[tuple[Store, ...], tuple[Trouble, ...]]:
+    from devtls.trust import receipts
+
+    is_done = receipts.is_done_in(paths)
+    if platform == "darwin":
+        from devtls.trust import macos
+
+        return (macos.find_store(home, run, is_done),), ()
+    from devtls.trust import nixos, system, windows
+    from devtls.trust.alpine import ALPINE
+    from devtls.trust.arch import ARCH
+    from devtls.trust.debian import DEBIAN
+    from devtls.trust.fedora import FEDORA
+    from devtls.trust.suse import SUSE
+
+    beyond = windows.find_stores(run, is_done)
+    if nixos.is_here():
+        return (nixos.NixStore(), *beyond), ()
+    families = (FEDORA, ARCH, SUSE, ALPINE, DEBIAN)  # Debian's tool and directory exist elsewhere, too: it is the last
+    family = system.find_family(families)
+    if family is None:
+        return beyond, (system.missing(families),)
+    return (system.SystemStore(family.anchors), *beyond), ()

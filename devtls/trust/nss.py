@@ -5,10 +5,7 @@ A nickname finds nothing reliably: NSS keeps the first one when the same certifi
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import hashlib
 import os
 import shlex
 import sys
@@ -20,6 +17,7 @@ from msgspec import Struct
 from devtls.errors import DevtlsError
 from devtls.system.files import make_private_directory
 from devtls.trust import Change, Held, Trouble, nss_database, nss_places
+from devtls.trust.certificates import fingerprint, identity_of, parse_pem, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +47,7 @@ class NssStore(Struct, frozen=True):
 
     def is_trusted(self, authority: Authority) -> bool:
         """Whether the root is in it and trusted to name servers."""
-        der = _read_der(authority.root)
+        der = parse_pem(read(authority.root))
         return bool(der) and nss_database.is_trusted(self.place, der)
 
     def trust(self, authority: Authority) -> Change:
@@ -60,7 +58,7 @@ class NssStore(Struct, frozen=True):
             make_private_directory(self.place)
         except DevtlsError as error:
             return self._trouble(str(error), authority.root, authority.name)
-        said = self._change("trust", authority.name, _read_der(authority.root))
+        said = self._change("trust", authority.name, parse_pem(read(authority.root)))
         if self.is_trusted(authority):
             return Change()
         return self._trouble(said, authority.root, authority.name)
@@ -89,10 +87,13 @@ class NssStore(Struct, frozen=True):
             return True
 
     def discard(self) -> None:
-        """Delete the database, and the folder that browsers share it in, when it holds nothing at all."""
+        """Delete the database, and the folder that browsers share it in, when it holds nothing at all.
+
+        Killed in the middle, it goes on next time: files that are missing hold nothing.
+        """
         if not nss_database.is_empty(self.place):
             return
-        for name in ("cert9.db", "key4.db", "pkcs11.txt"):
+        for name in (*nss_database.FILES, "pkcs11.txt"):
             (self.place / name).unlink(missing_ok=True)
         for folder in (self.place, self.place.parent):
             with contextlib.suppress(OSError):  # something else is in it
@@ -104,14 +105,13 @@ class NssStore(Struct, frozen=True):
             certificates = nss_database.read_certificates(self.place)
         except nss_database.UnreadableError:
             return ()
-        mark = f"devtls {owner} ".encode()
-        return tuple(Held(name, hashlib.sha256(der).hexdigest()) for name, der in certificates if mark in der)
+        return tuple(Held(name, fingerprint(der)) for name, der in certificates if identity_of(der, owner))
 
-    def _find(self, fingerprint: str) -> tuple[str, bytes] | None:
+    def _find(self, wanted: str) -> tuple[str, bytes] | None:
         if not (self.place / "cert9.db").exists():
             return None
         for name, der in nss_database.read_certificates(self.place):
-            if hashlib.sha256(der).hexdigest() == fingerprint:
+            if fingerprint(der) == wanted:
                 return name, der
         return None
 
@@ -154,10 +154,3 @@ class NssStore(Struct, frozen=True):
 def find_stores(home: Path, environment: Mapping[str, str], run: Runner) -> tuple[NssStore, ...]:
     """Return every database of the user's browsers, each once."""
     return tuple(NssStore(place.name, place.directory, run) for place in nss_places.find_places(home, environment))
-
-
-def _read_der(path: Path) -> bytes:
-    try:
-        return base64.b64decode(path.read_bytes().split(b"-----")[2])
-    except (OSError, IndexError, binascii.Error):
-        return b""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CERTIFICATE = bytes.fromhex("00000001")  # CKO_CERTIFICATE
 NSS_TRUST = ("ce534353", "ace5363b4", "ace536358", "ce534352", "sha1")  # class, hash, server auth, delegator
 PKCS11_TRUST = ("0000000b", "a635", "a62c", "00000002", "sha256")  # class, hash, server auth, anchor
+FILES = {"cert9.db": "nssPublic", "key4.db": "nssPrivate"}  # and the table that has what was put in
 BUSY = 0.5  # seconds to wait for a browser that is writing
 
 
@@ -56,11 +57,16 @@ def read_certificates(directory: Path) -> tuple[tuple[str, bytes], ...]:
 def is_empty(directory: Path) -> bool:
     """Whether nobody has put anything into it: no certificate, no trust, no key; false when that cannot be told."""
     try:
-        with _opened(directory) as database, _opened(directory, "key4.db") as keys:
-            held = (database.execute("SELECT 1 FROM nssPublic"), keys.execute("SELECT 1 FROM nssPrivate"))
-            return all(rows.fetchone() is None for rows in held)
+        return all(_has_no_rows(directory, name, table) for name, table in FILES.items())
     except UnreadableError:
         return False
+
+
+def _has_no_rows(directory: Path, name: str, table: str) -> bool:
+    if not (directory / name).exists():
+        return True
+    with _opened(directory, name) as database:
+        return database.execute(f"SELECT 1 FROM {table}").fetchone() is None  # noqa: S608 - a constant of this module
 
 
 def _has_trust(  # noqa: PLR0913, PLR0917 - the parts of one form of trust object

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from devtls.errors import DevtlsError
 from devtls.system.files import locked, make_private_directory, read_or_none, write_atomically
 from devtls.trust import Change, Held, Store, Trouble
+from devtls.trust.java import NAMES as JAVA_NAMES
+from devtls.trust.java import JavaStore, find_keytool
 from devtls.trust.nss import NssStore
 
 if TYPE_CHECKING:
@@ -65,16 +67,30 @@ def load_receipts(paths: Paths) -> tuple[Receipt, ...]:
         ) from error
 
 
+def is_done_in(paths: Paths | None) -> Callable[[str, str], bool]:
+    """Return what tells whether a root is on record as trusted, asked with (place, fingerprint)."""
+
+    def is_done(place: str, fingerprint: str) -> bool:
+        return paths is not None and any(
+            each.done and (each.place, each.fingerprint) == (place, fingerprint) for each in load_receipts(paths)
+        )
+
+    return is_done
+
+
 def trust(store: Store, authority: Authority, paths: Paths) -> Change:
     """Ask a store to trust an authority; operations that come back are confirmed with `confirm` when root has run."""
-    if store.is_trusted(authority):
-        return Change()
     receipt = _receipt(store, authority)
-    _update(paths, lambda old: [*(each for each in old if not _is_same(each, receipt)), _oldest(old, receipt)])
+    if store.is_trusted(authority):
+        if any(_is_same(each, receipt) and not each.done for each in load_receipts(paths)):  # killed before it looked
+            confirm(store, authority, paths)
+        return Change()
+    _update(paths, lambda old: [*(each for each in old if not _is_same(each, receipt)), _intend(old, receipt)])
     change = store.trust(authority)
-    if not change.operations and not change.troubles:
-        confirm(store, authority, paths)
-    return change
+    if change.operations or change.troubles:
+        return change
+    trouble = confirm(store, authority, paths)
+    return Change(troubles=(trouble,)) if trouble else change
 
 
 def confirm(store: Store, authority: Authority, paths: Paths) -> Trouble | None:
@@ -82,7 +98,7 @@ def confirm(store: Store, authority: Authority, paths: Paths) -> Trouble | None:
     if not store.is_trusted(authority):
         return Trouble(store.name, f"{authority.name} is still not trusted here")
     wanted = _receipt(store, authority)
-    _update(paths, lambda old: [_done(each) if _is_same(each, wanted) else each for each in old])
+    _update(paths, lambda old: [replace(each, done=True) if _is_same(each, wanted) else each for each in old])
     return None
 
 
@@ -92,11 +108,21 @@ def untrust_all(stores: Sequence[Store], paths: Paths, owner: str, run: Runner) 
     everywhere = [*stores, *_forgotten_stores(receipts, stores, run)]
     held = {each.fingerprint: each for store in everywhere for each in store.find_held(owner)}
     held |= {each.fingerprint: Held(each.root, each.fingerprint) for each in receipts}
-    change = reduce(add, (store.untrust(each) for store in everywhere for each in held.values()), Change())
-    confirm_gone(everywhere, paths)
+    return untrust_some(stores, paths, tuple(held.values()), run)
+
+
+def untrust_some(stores: Sequence[Store], paths: Paths, roots: Iterable[Held], run: Runner) -> Change:
+    """Take these roots out of every store, such as those past their date; `confirm_gone` closes what root has to do.
+
+    A store that devtls made goes with the last root in it, and only then the receipt that says who made it.
+    """
+    receipts = load_receipts(paths)
+    everywhere = [*stores, *_forgotten_stores(receipts, stores, run)]
+    change = reduce(add, (store.untrust(each) for store in everywhere for each in roots), Change())
     for store in everywhere:
         if any(each.made_store and each.place == str(store.place) for each in receipts):
             store.discard()
+    confirm_gone(everywhere, paths)
     return Change(tuple(dict.fromkeys(change.operations)), change.troubles)
 
 
@@ -108,15 +134,27 @@ def confirm_gone(stores: Iterable[Store], paths: Paths) -> tuple[Receipt, ...]:
         store = known.get(receipt.place)
         return store.holds(Held(receipt.root, receipt.fingerprint)) if store else Path(receipt.place).exists()
 
-    _update(paths, lambda old: [each for each in old if is_left(each)])
+    def keep(old: Sequence[Receipt]) -> list[Receipt]:
+        left = [each for each in old if is_left(each)]
+        made = {each.place for each in old if each.made_store}
+        return [replace(each, made_store=each.place in made) for each in left]
+
+    _update(paths, keep)
     return load_receipts(paths)
 
 
-def _forgotten_stores(receipts: Iterable[Receipt], stores: Iterable[Store], run: Runner) -> list[NssStore]:
-    """Databases that we changed and that no browser names now, such as a removed Firefox profile."""
+def _forgotten_stores(receipts: Iterable[Receipt], stores: Iterable[Store], run: Runner) -> list[Store]:
+    """What we changed and nobody names now, such as a removed Firefox profile, or a JDK that left JAVA_HOME."""
     known = {str(store.place) for store in stores}
     places = {each.place: each.store for each in receipts if each.place not in known and not each.needs_root}
-    return [NssStore(name, Path(place), run) for place, name in places.items() if Path(place).is_dir()]
+    forgotten: list[Store] = []
+    for place, name in places.items():
+        path = Path(place)
+        if path.is_dir():
+            forgotten.append(NssStore(name, path, run))
+        elif path.is_file() and path.name in JAVA_NAMES:
+            forgotten.append(JavaStore(name, path, find_keytool(path), run))
+    return forgotten
 
 
 def _receipt(store: Store, authority: Authority) -> Receipt:
@@ -131,17 +169,14 @@ def _receipt(store: Store, authority: Authority) -> Receipt:
     )
 
 
-def _oldest(receipts: Iterable[Receipt], new: Receipt) -> Receipt:
+def _intend(receipts: Iterable[Receipt], new: Receipt) -> Receipt:
     """An earlier try may have made the store; that stays true."""
-    return next((each for each in receipts if _is_same(each, new)), new)
+    made = any(_is_same(each, new) and each.made_store for each in receipts)
+    return replace(new, made_store=new.made_store or made)
 
 
 def _is_same(one: Receipt, other: Receipt) -> bool:
     return (one.place, one.fingerprint) == (other.place, other.fingerprint)
-
-
-def _done(receipt: Receipt) -> Receipt:
-    return Receipt(**{**asdict(receipt), "done": True})
 
 
 def _update(paths: Paths, change: Callable[[Sequence[Receipt]], list[Receipt]]) -> None:

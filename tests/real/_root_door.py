@@ -112,6 +112,7 @@ def main(words: Sequence[str]) -> None:
     from devtls import hosts
     from devtls.system import binder, channel, root
     from devtls.system.run import run
+    from devtls.trust.debian import DEBIAN
 
     operations: list[root.Operation] = []
     server = None
@@ -126,9 +127,9 @@ def main(words: Sequence[str]) -> None:
         elif name == "tamper":
             operations.append(root.EditHosts(old, old + value.encode() + b"\n"))
         elif name == "install":
-            operations.append(root.InstallRoot(Path(value).stem, Path(value).read_bytes()))
+            operations.append(root.InstallRoot(Path(value).stem, Path(value).read_bytes(), DEBIAN.anchors))
         elif name == "remove":
-            operations.append(root.RemoveRoot(value))
+            operations.append(root.RemoveRoot(value, DEBIAN.anchors))
         elif name == "bind":
             path = Path(value) / "door.sock"
             server = channel.listen(path)
@@ -138,7 +139,7 @@ def main(words: Sequence[str]) -> None:
     result = root.call_root(call, interactive="interactive" in words, run=run, uid=os.getuid(), sudo=root.find_sudo())
     report: dict[str, Any] = {"result": type(result).__name__, **asdict(result)}
     if isinstance(result, root.RootDone) and result.failed:
-        report["fact"], report["cure"] = root.why_failed(result.failed[0][1])
+        report["fact"], report["cure"] = root.why_failed(result.failed[0][1], result.said)
     if server and isinstance(result, root.RootDone):
         binding = binder.receive(server)
         report["bound"] = [str(each) for each in binding.endpoints()]

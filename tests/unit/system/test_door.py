@@ -6,6 +6,7 @@ from devtls.system.door import MOST_CALLS, ask_root, done_line
 from devtls.system.root import Bind, EditHosts, InstallRoot, Operation, RemoveRoot, RootCall, RootDone, RootFailed
 from devtls.system.root_script import Status
 from devtls.system.run import Completed
+from devtls.trust.debian import DEBIAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,8 +62,8 @@ def test_a_file_that_never_comes_to_rest_is_given_up() -> None:
 def test_what_root_says_of_each_operation_is_known(tmp_path: Path) -> None:
     operations: list[Operation] = [
         EditHosts(OLD, NEW),
-        InstallRoot("devtls-1a2b3c4d", b""),
-        RemoveRoot("devtls-1a2b3c4d"),
+        InstallRoot("devtls-1a2b3c4d", b"", DEBIAN.anchors),
+        RemoveRoot("devtls-1a2b3c4d", DEBIAN.anchors),
         Bind((), tmp_path),
     ]
     assert [done_line(each) for each in operations] == [

@@ -6,12 +6,13 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from devtls import hosts
 from devtls.model import Endpoint
 from devtls.system import root
-from devtls.system.root_script import CHECK_HOSTS, LOOK, Status, render_script
+from devtls.system.root_script import CHECK_HOSTS, LOOK, Anchors, Status, render_script
 from devtls.system.run import Completed
 
 if TYPE_CHECKING:
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
 
 EDIT = root.EditHosts(b"127.0.0.1 localhost\n", b"127.0.0.1 localhost\n# devtls: begin\n# devtls: end\n")
 STARTED = b"devtls: started\n"
+DEBIAN = Anchors(
+    directory="/usr/local/share/ca-certificates",
+    suffix=".crt",
+    bundle="/etc/ssl/certs/ca-certificates.crt",
+    after_adding="update-ca-certificates",
+    after_removing="update-ca-certificates --fresh",
+    links="/etc/ssl/certs",
+    java_hook="/etc/ca-certificates/update.d/jks-keystore",
+)
+FEDORA = Anchors(
+    "/etc/pki/ca-trust/source/anchors",
+    ".pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "update-ca-trust extract",
+    "update-ca-trust extract",
+)
 
 
 class FakeRunner:
@@ -54,8 +71,10 @@ def words_of(rendered: root.RootCall) -> tuple[str, ...]:
 
 
 def test_one_static_script_is_run_and_contents_come_on_standard_input() -> None:
-    rendered = call(root.RemoveRoot("devtls-0000000a"), root.InstallRoot("devtls-0000000b", b"PEM\n"), EDIT)
-    assert rendered.argv[:4] == ("/bin/sh", "-c", render_script({"hosts", "install", "remove"}), "devtls")
+    rendered = call(
+        root.RemoveRoot("devtls-0000000a", DEBIAN), root.InstallRoot("devtls-0000000b", b"PEM\n", DEBIAN), EDIT
+    )
+    assert rendered.argv[:4] == ("/bin/sh", "-c", render_script({"hosts", "install", "remove"}, DEBIAN), "devtls")
     digest = hashlib.sha256(EDIT.old).hexdigest()
     assert words_of(rendered) == (
         *("hosts", digest, str(len(EDIT.new))),
@@ -89,10 +108,33 @@ def test_a_call_has_only_the_parts_that_it_needs() -> None:
     assert "/etc/hosts" not in text
 
 
+@pytest.mark.parametrize("anchors", [DEBIAN, FEDORA], ids=lambda anchors: anchors.after_adding)
 @pytest.mark.parametrize("verbs", [{verb} for verb in LOOK] + [set(LOOK)], ids=str)
-def test_the_script_is_one_for_every_shell_that_is_called_sh(verbs: set[str]) -> None:
-    subprocess.run(["/bin/sh", "-n", "-c", render_script(verbs)], check=True)
-    subprocess.run(["bash", "--posix", "-n", "-c", render_script(verbs)], check=True)
+def test_the_script_is_one_for_every_shell_that_is_called_sh(verbs: set[str], anchors: Anchors) -> None:
+    subprocess.run(["/bin/sh", "-n", "-c", render_script(verbs, anchors)], check=True)
+    subprocess.run(["bash", "--posix", "-n", "-c", render_script(verbs, anchors)], check=True)
+
+
+def test_the_script_names_one_store_only() -> None:
+    fedora = call(root.InstallRoot("devtls-0000000b", b"PEM\n", FEDORA))
+    assert "update-ca-certificates" not in fedora.text
+    assert "--- tell Java" not in fedora.text
+    assert "--- tell Java" in call(root.RemoveRoot("devtls-0000000a", DEBIAN)).text
+    change = "trust devtls-0000000b: /etc/pki/ca-trust/source/anchors/devtls-0000000b.pem, update-ca-trust extract"
+    assert fedora.text.startswith(change)
+
+
+def test_a_call_changes_one_store_and_knows_which() -> None:
+    with pytest.raises(ValueError, match="one store"):
+        call(root.RemoveRoot("devtls-0000000a", DEBIAN), root.RemoveRoot("devtls-0000000b", FEDORA))
+    with pytest.raises(ValueError, match="not said which"):
+        render_script({"install"})
+
+
+@pytest.mark.parametrize("word", ["/etc/x'; rm -rf /; '", "update $(reboot)", "a\nb", "a;b"])
+def test_root_is_given_plain_words_only(word: str) -> None:
+    with pytest.raises(ValueError, match="root is not given"):
+        render_script({"install"}, msgspec.structs.replace(FEDORA, after_adding=word))
 
 
 def test_another_file_than_the_hosts_file_is_not_edited() -> None:
@@ -149,17 +191,33 @@ def test_what_is_not_possible_is_told_beside_what_was_done() -> None:
     assert root.why_failed(result.failed[0][1])[1][-1] == "  sudo chattr -i -a /etc/hosts"
 
 
+def test_a_store_that_fails_tells_its_command_and_what_it_said() -> None:
+    lines = [b"devtls: said $ update-ca-certificates", b"devtls: said cannot open", b"devtls: failed 47 install x"]
+    runner = FakeRunner((0, STARTED + b"\n".join(lines) + b"\n"))
+    result = root.call_root(call(), interactive=False, run=runner, uid=0, sudo=None)
+    assert isinstance(result, root.RootDone)
+    _fact, cure = root.why_failed(result.failed[0][1], result.said)
+    assert cure[1:3] == ("| $ update-ca-certificates", "| cannot open")
+
+
+def test_of_a_long_complaint_the_command_and_the_end_are_shown() -> None:
+    said = "".join(f"devtls: said {number}\n" for number in range(100))
+    _fact, cure = root.why_failed(Status.STORE_FAILED, said)
+    assert cure[1:4] == ("| 0", "| …", "| 92")
+    assert cure[-2] == "| 99"
+
+
 def test_a_refusal_by_the_script_tells_what_it_said_and_what_to_do() -> None:
     runner = FakeRunner((Status.NO_STORE, STARTED + b"no room\n"))
     result = root.call_root(call(), interactive=False, run=runner, uid=0, sudo=None)
     assert isinstance(result, root.RootFailed)
     assert (result.done, result.said) == ((), "no room")
-    assert result.cure[-1].startswith("  sudo ")
+    assert "ca-certificates" in result.cure[-1]
 
 
 def test_every_way_the_script_fails_has_a_fact() -> None:
     assert {*root.FACTS, Status.CHANGED_MEANWHILE} == set(Status)
-    script = render_script(set(LOOK))
+    script = render_script(set(LOOK), DEBIAN)
     assert all(re.search(rf"(fail|return|failed) {status}\b", script) for status in Status)
 
 

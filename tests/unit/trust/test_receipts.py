@@ -11,11 +11,14 @@ from devtls.errors import DevtlsError
 from devtls.model import Authority
 from devtls.system.paths import Paths
 from devtls.system.root import InstallRoot, RemoveRoot
+from devtls.system.root_script import Anchors
 from devtls.system.run import run
 from devtls.trust import Change, Held, Trouble, receipts
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+ANCHORS = Anchors("/anchors", ".crt", "/bundle", "add", "remove")
 
 
 @dataclass
@@ -34,7 +37,7 @@ class FakeStore:
 
     def trust(self, authority: Authority) -> Change:
         if self.needs_root:
-            return Change((InstallRoot(authority.name, b""),))
+            return Change((InstallRoot(authority.name, b"", ANCHORS),))
         if self.is_broken:
             return Change(troubles=(Trouble(self.name, "broken"),))
         self.kept.add(authority.fingerprint)
@@ -42,7 +45,7 @@ class FakeStore:
 
     def untrust(self, held: Held) -> Change:
         if self.needs_root:
-            return Change((RemoveRoot(held.name),)) if self.holds(held) else Change()
+            return Change((RemoveRoot(held.name, ANCHORS),)) if self.holds(held) else Change()
         if not self.is_broken:
             self.kept.discard(held.fingerprint)
         return Change()
@@ -77,7 +80,7 @@ def test_a_store_that_acts_leaves_a_receipt_that_is_done(paths: Paths, tmp_path:
 def test_what_root_has_to_do_stays_intended_until_a_look_confirms_it(paths: Paths, tmp_path: Path) -> None:
     store = FakeStore(tmp_path, needs_root=True)
     asked = receipts.trust(store, authority("aa", tmp_path), paths)
-    assert asked.operations == (InstallRoot("devtls-aa", b""),)
+    assert asked.operations == (InstallRoot("devtls-aa", b"", ANCHORS),)
     assert receipts.confirm(store, authority("aa", tmp_path), paths) == Trouble(
         "fake", "devtls-aa is still not trusted here"
     )
@@ -103,7 +106,7 @@ def test_taking_out_all_finds_roots_without_a_receipt_too(paths: Paths, tmp_path
     receipts.trust(store, authority("aa", tmp_path), paths)
     change = receipts.untrust_all([store, system], paths, "me@here", run)
     assert store.kept == set()
-    assert change.operations == (RemoveRoot("devtls-aa"),)
+    assert change.operations == (RemoveRoot("devtls-aa", ANCHORS),)
 
 
 def test_a_receipt_is_kept_while_the_root_is_still_there(paths: Paths, tmp_path: Path) -> None:
