@@ -252,6 +252,7 @@ change_store() {
   mkdir -p "$anchors" || return 1
   for name in $removes; do
     file=$anchors/$name$suffix
+    rm -f -- "$file.new"
     [ ! -f "$file" ] || mv -f -- "$file" "$work/$name.removed" || return 1
   done
   for name in $installs; do

@@ -120,9 +120,9 @@ class JavaStore(Struct, frozen=True):
                 shutil.copy2(self.place, self._copy)
                 for step in steps:
                     ended = self._run_keytool(step, self._copy)
-                    said = ended.said.strip()
+                    said = ended.said.strip().rpartition("\n")[2] or "keytool said nothing"
                     if ended.status != 0:
-                        return said or f"keytool ended with status {ended.status}"
+                        return said
                 if not is_right(read(self._copy)):
                     return "its certificates are encrypted, so it cannot be told what is in it"
                 self._copy.replace(self.place)

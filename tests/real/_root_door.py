@@ -112,10 +112,15 @@ def main(words: Sequence[str]) -> None:
     from devtls import hosts
     from devtls.system import binder, channel, root
     from devtls.system.run import run
+    from devtls.trust.arch import ARCH
     from devtls.trust.debian import DEBIAN
+    from devtls.trust.fedora import FEDORA
+    from devtls.trust.suse import SUSE
 
     operations: list[root.Operation] = []
     server = None
+    families = {"arch": ARCH, "debian": DEBIAN, "fedora": FEDORA, "suse": SUSE}
+    anchors = next((families[word[7:]] for word in words if word.startswith("family=")), DEBIAN).anchors
     old = Path("/etc/hosts").read_bytes()
     for word in words:
         name, _, value = word.partition("=")
@@ -127,9 +132,9 @@ def main(words: Sequence[str]) -> None:
         elif name == "tamper":
             operations.append(root.EditHosts(old, old + value.encode() + b"\n"))
         elif name == "install":
-            operations.append(root.InstallRoot(Path(value).stem, Path(value).read_bytes(), DEBIAN.anchors))
+            operations.append(root.InstallRoot(Path(value).stem, Path(value).read_bytes(), anchors))
         elif name == "remove":
-            operations.append(root.RemoveRoot(value, DEBIAN.anchors))
+            operations.append(root.RemoveRoot(value, anchors))
         elif name == "bind":
             path = Path(value) / "door.sock"
             server = channel.listen(path)

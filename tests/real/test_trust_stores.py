@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import asdict
 
 from devtls.ca import store as ca
 from devtls.system.paths import Paths
 from devtls.system.run import Completed, run
 from devtls.trust import Change, Held, nss_database, receipts
+from devtls.trust.arch import ARCH
+from devtls.trust.fedora import FEDORA
 from devtls.trust.nss import NssStore
 from devtls.trust.nss import find_stores as nss_stores
+from devtls.trust.suse import SUSE
 from tests.real._root_door import throw_away_machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from devtls.model import Authority
+    from devtls.trust.system import Family
 
 BUNDLES = "/etc/ssl/certs/ca-certificates.crt /etc/ca-certificates.conf"
 FIREFOX = Path("/usr/lib/firefox-esr")
@@ -194,13 +199,68 @@ def test_a_store_that_fails_to_update_is_put_back_and_the_hosts_edit_is_told(aut
     with throw_away_machine() as machine:
         pem = machine.library / f"{authority.name}.pem"
         pem.write_bytes(authority.root.read_bytes())
-        machine.root("printf '#!/bin/sh\\nexit 1\\n' > /mnt/broken && chmod +x /mnt/broken")
+        machine.root("printf '#!/bin/sh\\necho the disk is tired\\nexit 1\\n' > /mnt/broken && chmod +x /mnt/broken")
         machine.root("mount --bind /mnt/broken /usr/sbin/update-ca-certificates")
         result = machine.user("hosts=love.cat", f"install={pem}")
         assert (result["result"], result["done"]) == ("RootDone", ["hosts"]), result
         assert result["failed"] == [[f"install {authority.name}", 47]]
+        assert result["cure"][1:3] == ["| $ update-ca-certificates", "| the disk is tired"]
         assert "devtls" not in machine.root("ls -a /usr/local/share/ca-certificates")
         assert "devtls" not in machine.root("ls /etc/ssl/certs")
+
+
+# Not these systems' tools: each puts all anchors behind the roots that came with the system, as the real ones do.
+STAND_IN = """#!/bin/sh
+# a stand-in for {tool}, made by a test
+cat /mnt/shipped.pem $(find {directory} -name '*{suffix}') > {bundle}
+"""
+
+
+@pytest.mark.parametrize("family", [FEDORA, ARCH, SUSE], ids=["fedora", "arch", "suse"])
+def test_the_script_serves_another_family_where_a_stand_in_plays_its_tool(
+    authority: Authority, family: Family, request: pytest.FixtureRequest
+) -> None:
+    anchors = family.anchors
+    bundle = Path(anchors.bundle)
+    stand_in = STAND_IN.format(tool=family.tool, **asdict(anchors))
+    with throw_away_machine() as machine:
+        name = f"family={request.node.callspec.id}"
+        machine.root("mkdir /mnt/upper /mnt/work; echo shipped > /mnt/shipped.pem")
+        machine.root("mount -t overlay -o lowerdir=/usr/sbin,upperdir=/mnt/upper,workdir=/mnt/work overlay /usr/sbin")
+        machine.root("mount -t tmpfs tmpfs /var/lib/ca-certificates 2> /dev/null || :")
+        machine.root('mkdir -p "$1" "$2" && echo shipped > "$3"', anchors.directory, str(bundle.parent), str(bundle))
+        machine.root(f"printf '%s' \"$1\" > /usr/sbin/{family.tool} && chmod 755 /usr/sbin/{family.tool}", stand_in)
+        pem = machine.library / f"{authority.name}.pem"
+        pem.write_bytes(authority.root.read_bytes())
+        added = machine.user("hosts=love.cat", name, f"install={pem}")
+        assert added["done"] == ["hosts", f"install {authority.name}"], added
+        assert machine.root(f"cat {bundle}") == f"shipped\n{authority.root.read_text()}"
+        assert machine.root(f"ls {anchors.directory}") == f"{authority.name}{anchors.suffix}\n"
+        assert "love.cat" in machine.root("cat /etc/hosts")
+        removed = machine.user(name, f"remove={authority.name}")
+        assert removed["done"] == [f"remove {authority.name}"], removed
+        assert machine.root(f"cat {bundle}; ls {anchors.directory}") == "shipped\n"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_script_that_is_killed_while_the_store_is_made_is_undone_later(authority: Authority, when: str) -> None:
+    kill = "kill -9 $PPID"
+    lines = [kill] if when == "before" else ['/mnt/real "$@"', kill]
+    with throw_away_machine() as machine:
+        pem = machine.library / f"{authority.name}.pem"
+        pem.write_bytes(authority.root.read_bytes())
+        machine.root("update-ca-certificates --fresh > /dev/null 2>&1; cp /usr/sbin/update-ca-certificates /mnt/real")
+        look = f"sha256sum {BUNDLES}; ls -l /etc/ssl/certs | wc -l; ls /usr/local/share/ca-certificates"
+        before = machine.root(look)
+        machine.root("printf '%s\\n' \"$@\" > /mnt/killer && chmod +x /mnt/killer", "#!/bin/sh", *lines)
+        for verb in (f"install={pem}", f"remove={authority.name}"):
+            machine.root("mount --bind /mnt/killer /usr/sbin/update-ca-certificates")
+            killed = machine.user(verb)
+            assert (killed["result"], killed["done"]) == ("RootFailed", []), killed
+            machine.root("umount --lazy /usr/sbin/update-ca-certificates")
+        removed = machine.user(f"remove={authority.name}")
+        assert removed["done"] == [f"remove {authority.name}"], removed
+        assert machine.root(look) == before
 
 
 def test_openssl_curl_node_and_python_accept_the_domain_and_refuse_a_foreign_one(
