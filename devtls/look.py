@@ -103,7 +103,7 @@ def look_at_trust(
 
 def _look_at_stores(paths: Paths, environment: Mapping[str, str], now: datetime) -> Machine:
     everything = load_authorities(paths)
-    authorities = tuple(ca for ca in everything if find_authority([ca], ca.subtrees[0], now))
+    authorities = tuple(ca for ca in everything if find_authority([ca], ca.names[0], now))
     outdated = tuple(ca for ca in everything if ca.not_after < now)
     stores = find_stores(paths.home, environment, run, paths)
     found = Found(

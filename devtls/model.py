@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -11,8 +12,7 @@ from msgspec import Struct, field
 from devtls.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 # RFC 1123 labels, with the underscore left out: Java refuses it in a certificate, browsers in a cookie domain.
@@ -82,6 +82,8 @@ class Authority(Struct, frozen=True):
         directory: holds root.pem and issuer.pem.
         fingerprint: SHA-256 of the root's DER, lower-case hexadecimal.
         not_after: of root and issuer; aware, UTC.
+        not_before: the same; a clock that was wrong when it was made puts it into the future.
+        addresses: that it may sign besides this machine's own, which every authority may: ("192.168.1.20",).
     """
 
     id: str
@@ -89,6 +91,13 @@ class Authority(Struct, frozen=True):
     directory: Path
     fingerprint: str
     not_after: datetime
+    not_before: datetime = datetime.min.replace(tzinfo=UTC)
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it may sign, as it is told."""
+        return self.subtrees + self.addresses
 
     @property
     def name(self) -> str:
@@ -101,8 +110,18 @@ class Authority(Struct, frozen=True):
         return self.directory / "root.pem"
 
     def covers(self, host: str) -> bool:
-        """Whether it may sign for this host name."""
+        """Whether it may sign for this host name, wildcard ("*.love.cat") or address."""
+        if is_address(host):
+            return host in self.addresses or is_loopback(host)
+        host = host.removeprefix("*.")
         return any(host == tree or host.endswith(f".{tree}") for tree in self.subtrees)
+
+
+def choose_authority(authorities: Iterable[Authority], names: Iterable[str]) -> Authority | None:
+    """Return the authority that signs for all of these names: the narrowest, then the one that lasts longest."""
+    wanted = tuple(names)
+    able = [each for each in authorities if all(map(each.covers, wanted))]
+    return max(able, key=lambda each: (-len(each.names), each.not_after), default=None)
 
 
 class Leaf(Struct, frozen=True):
@@ -150,6 +169,18 @@ class Check(Struct, frozen=True):
     code: str = ""
     cure: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+
+
+def is_address(name: str) -> bool:
+    """Whether this is an IP address and not a host name; parse_domain takes none of them for one."""
+    return ":" in name or NUMBER.fullmatch(name.rpartition(".")[2]) is not None
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine's own."""
+    import ipaddress
+
+    return ipaddress.ip_address(address).is_loopback
 
 
 def is_local(domain: str) -> bool:

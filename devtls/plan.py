@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.errors import ConflictError, DevtlsError
-from devtls.model import LOCAL_NAMES, Endpoint, authority_of, is_local
+from devtls.model import LOCAL_NAMES, Endpoint, authority_of, choose_authority, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -257,13 +257,9 @@ def _needs_root(item: Item) -> bool:
     return isinstance(item, EditHosts) or (isinstance(item, TrustRoots | RetireRoots | BindPorts) and item.needs_root)
 
 
-def _authority_for(subtrees: tuple[str, ...], found: Found) -> Authority | None:
-    return next((ca for ca in found.authorities if all(ca.covers(name) for name in subtrees)), None)
-
-
 def _authorities(wanted: tuple[tuple[str, ...], ...], found: Found, *, may_create: bool) -> Iterator[Item]:
     for subtrees in wanted:
-        authority = _authority_for(subtrees, found)
+        authority = choose_authority(found.authorities, subtrees)
         if authority:
             yield Already(f"CA for {' and '.join(subtrees)}", f"valid until {authority.not_after:%Y-%m-%d}")
         elif not may_create:
@@ -317,7 +313,7 @@ def _with_retirement(items: tuple[Item, ...], found: Found) -> tuple[Item, ...]:
 
 
 def _is_trusted(subtrees: tuple[str, ...], store: StoreFound, found: Found) -> bool:
-    authority = _authority_for(subtrees, found)
+    authority = choose_authority(found.authorities, subtrees)
     return authority is not None and authority.id in store.trusted
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.ca.renewal import issue_all
-from devtls.ca.store import create_authority, find_authority, find_broken, load_authorities, load_leaf, set_aside
+from devtls.ca.store import (
+    create_authority,
+    find_broken,
+    find_broken_leaf,
+    find_common_authority,
+    load_authorities,
+    load_leaf,
+    set_aside,
+)
 from devtls.errors import DevtlsError
 from devtls.plan import CreateAuthority, IssueLeaf
 from devtls.system.run import in_child
@@ -41,23 +49,20 @@ def make(
         DevtlsError: it cannot be made.
     """
     now = datetime.now(UTC)
+    broken = [("certificate authority", directory) for directory in find_broken(paths)]
+    broken += [(f"certificate of {host}", place) for host in hosts if (place := find_broken_leaf(paths, host))]
     notices = tuple(
-        (f"the certificate authority in {directory} is damaged; it is in {set_aside(directory, now)} now", ())
-        for directory in find_broken(paths)
+        (f"the {what} in {directory} is damaged; it is in {set_aside(directory, now)} now, and made anew", ())
+        for what, directory in broken
     )
     if wanted:
         in_child(lambda: _make(wanted, paths, now))
     everything = load_authorities(paths)
     leaves = tuple(leaf for host in hosts if (leaf := load_leaf(paths, host, now)))
-    used = [_find_authority(everything, names, now) for names in subtrees]
+    used = [find_common_authority(everything, names, now) for names in subtrees]
     if len(leaves) != len(hosts) or None in used:
         raise DevtlsError("the certificates that were just issued cannot be read", "Run the same command again.")
     return Made(tuple(dict.fromkeys(ca for ca in used if ca)), leaves, notices)
-
-
-def _find_authority(everything: Sequence[Authority], names: Sequence[str], now: datetime) -> Authority | None:
-    able = [ca for ca in everything if all(ca.covers(name) for name in names)]
-    return find_authority(able, names[0], now)
 
 
 def _make(wanted: Sequence[CreateAuthority | IssueLeaf], paths: Paths, now: datetime) -> None:

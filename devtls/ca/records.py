@@ -14,6 +14,7 @@ from devtls.errors import DevtlsError
 from devtls.system.files import (
     PRIVATE_DIRECTORY,
     PUBLIC_FILE,
+    cure_for,
     make_private_directory,
     read_or_none,
     sync_directory,
@@ -54,9 +55,7 @@ def told(doing: str, place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DevtlsError(
-            f"cannot {doing} {place}: {error.strerror}", "Make room or set the permissions, then run it again."
-        ) from error
+        raise DevtlsError(f"cannot {doing} {place}: {error.strerror}", *cure_for(error)) from error
 
 
 def refuse_readable_by_others(path: Path) -> None:

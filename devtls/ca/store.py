@@ -15,23 +15,26 @@ import os
 import pwd
 import re
 import shutil
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from devtls.ca.records import NEW, appearing, read_facts, refuse_readable_by_others, told, write_facts
 from devtls.errors import DevtlsError
-from devtls.model import Authority, Leaf
+from devtls.model import Authority, Leaf, choose_authority, is_address
 from devtls.system.files import PUBLIC_FILE, locked, sync_directory, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from devtls.system.paths import Paths
 
 
 RENEWED_BEFORE = timedelta(days=60)  # a new authority is made next to one that ends soon, so nothing stops on the day
+BROKEN = ".broken-"  # stands in the name of what was moved aside
 ID = re.compile(r"[0-9a-f]{8}")
+LIFE = timedelta(days=1095, hours=1)  # of authorities whose facts do not say when they began
+BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)  # there was no devtls before: a clock that says so is wrong
 
 
 def load_authorities(paths: Paths) -> tuple[Authority, ...]:
@@ -46,41 +49,54 @@ def find_broken(paths: Paths) -> tuple[Path, ...]:
 
 
 def set_aside(directory: Path, now: datetime) -> Path:
-    """Rename a damaged authority to `<name>.broken-<time>` and return its new place; nothing is deleted."""
-    aside = directory.with_name(f"{directory.name}.broken-{now:%Y%m%dT%H%M%S}-{os.urandom(2).hex()}")
+    """Rename a damaged authority or leaf to `<name>.broken-<time>` and return its new place; nothing is deleted."""
+    aside = directory.with_name(f"{directory.name}{BROKEN}{now:%Y%m%dT%H%M%S}-{os.urandom(2).hex()}")
     directory.rename(aside)
     sync_directory(directory.parent)
     return aside
 
 
 def find_authority(authorities: Iterable[Authority], host: str, now: datetime | None = None) -> Authority | None:
-    """Return the authority that signs for a host: of those that may, the one that lasts longest.
+    """Return the authority that signs for a host: of those that may, the narrowest, then the one that lasts longest.
 
-    With `now`, one that ends within 60 days does not count, so that its successor is made in time.
+    With `now`, one that ends within 60 days does not count, so that its successor is made in time; nor one that has not
+    begun, since a clock was ahead when it was made.
     """
-    able = [each for each in authorities if each.covers(host) and (not now or each.not_after - now > RENEWED_BEFORE)]
-    return max(able, key=lambda each: each.not_after, default=None)
+    return find_common_authority(authorities, [host], now)
 
 
-def create_authority(paths: Paths, subtrees: Sequence[str], now: datetime) -> Authority:
-    """Make an authority, or return the one that another process made meanwhile.
+def find_common_authority(
+    authorities: Iterable[Authority], names: Sequence[str], now: datetime | None = None
+) -> Authority | None:
+    """Return the authority that signs for all of these names, chosen in the same way."""
+    return choose_authority((each for each in authorities if not now or _is_usable(each, now)), names)
+
+
+def _is_usable(authority: Authority, now: datetime) -> bool:
+    return authority.not_before <= now and authority.not_after - now > RENEWED_BEFORE
+
+
+def create_authority(paths: Paths, names: Sequence[str], now: datetime) -> Authority:
+    """Make an authority for host names and addresses, or return the one that another process made meanwhile.
 
     Raises:
-        DevtlsError: the disk is full or may not be written; nothing was changed.
+        DevtlsError: the disk is full or may not be written, or the clock is wrong; nothing was changed.
     """
     from devtls.ca import profile
 
+    _refuse_clock(now)
     with told("make a certificate authority in", paths.authorities), locked(paths.authorities / ".lock"):
-        authorities = load_authorities(paths)
-        for authority in authorities:
-            if all(find_authority([authority], each, now) for each in subtrees):
-                return authority
-        made = profile.make_authority(subtrees, owner=describe_owner(), now=now)
+        if already := find_common_authority(load_authorities(paths), names, now):
+            return already
+        made = profile.make_authority(names, owner=describe_owner(), now=now)
         facts = {
             "schema": "devtls.ca/1",
-            "subtrees": list(subtrees),
+            "subtrees": [name for name in names if not is_address(name)],
+            "addresses": [name for name in names if is_address(name)],
             "fingerprint": made.fingerprint,
+            "not_before": made.not_before.isoformat(),
             "not_after": made.not_after.isoformat(),
+            "issuer_spki": made.spki,
         }
         with appearing(paths.authorities / made.id) as directory:
             write_atomically(directory / "root.pem", made.root, PUBLIC_FILE)
@@ -88,10 +104,21 @@ def create_authority(paths: Paths, subtrees: Sequence[str], now: datetime) -> Au
             write_facts(directory / "facts.json", facts)
         return Authority(
             made.id,
-            tuple(subtrees),
+            tuple(facts["subtrees"]),
             paths.authorities / made.id,
             fingerprint=made.fingerprint,
             not_after=made.not_after,
+            not_before=made.not_before,
+            addresses=tuple(facts["addresses"]),
+        )
+
+
+def _refuse_clock(now: datetime) -> None:
+    if now < BEGINNING:
+        raise DevtlsError(
+            f"this machine's clock says {now:%Y-%m-%d}, which is before there was a devtls",
+            "Certificates made now would be of no use. Set the clock:",
+            "  sudo timedatectl set-ntp true",
         )
 
 
@@ -123,10 +150,35 @@ def load_leaf(paths: Paths, host: str, now: datetime) -> Leaf | None:
     leaf = Leaf(host, directory / "fullchain.pem", directory / "privkey.pem", serial=serial, not_after=not_after)
     if now < not_before or (not_after - now) * 3 <= not_after - not_before:
         return None
-    if not leaf.fullchain.is_file() or not leaf.key.is_file():
+    if not _is_whole(directory, facts):
         return None
     refuse_readable_by_others(leaf.key)
     return leaf
+
+
+def find_broken_leaf(paths: Paths, host: str) -> Path | None:
+    """Return the directory of a host's live certificate when it is damaged: truncated, unreadable, or edited."""
+    live = _leaf_directory(paths, host) / "live"
+    try:
+        directory = live.parent / live.readlink()
+    except OSError:
+        return None
+    return None if _is_whole(directory, read_facts(directory / "facts.json")) or not directory.is_dir() else directory
+
+
+def _is_whole(directory: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether key and chain are as they were written; older facts say nothing of that, but that they are there."""
+    try:
+        content = [(directory / name).read_bytes() for name in ("fullchain.pem", "privkey.pem")]
+    except OSError:
+        return False
+    return "sha256" not in facts or facts["sha256"] == _digest(content)
+
+
+def _digest(content: Sequence[bytes]) -> str:
+    import hashlib
+
+    return hashlib.sha256(b"".join(content)).hexdigest()
 
 
 def issue(paths: Paths, authority: Authority, host: str, now: datetime) -> Leaf:
@@ -138,16 +190,17 @@ def issue(paths: Paths, authority: Authority, host: str, now: datetime) -> Leaf:
     from devtls.ca import profile
 
     if not authority.covers(host):
-        raise DevtlsError(f"the authority of {', '.join(authority.subtrees)} cannot sign for {host}")
+        raise DevtlsError(f"the authority of {', '.join(authority.names)} cannot sign for {host}")
+    _refuse_clock(now)
     place = _leaf_directory(paths, host)
     with told("keep a certificate in", place), locked(paths.leaves / ".lock"):
         live = load_leaf(paths, host, now)
         if live and _issuer_of(live) == authority.id:
             return live
         try:
-            made = profile.issue_leaf(_read_issuer(authority), host, now=now)
+            made = profile.issue_leaf(read_issuer(authority), host, now=now)
         except (ValueError, TypeError) as error:  # whatever cryptography says of it: the file is not what was written
-            raise _broken_issuer(authority, now) from error
+            raise broken_issuer(authority, now) from error
         serial = f"{made.serial:040x}"
         facts = {
             "schema": "devtls.leaf/1",
@@ -155,6 +208,7 @@ def issue(paths: Paths, authority: Authority, host: str, now: datetime) -> Leaf:
             "serial": serial,
             "not_before": (now - profile.BACKDATED).isoformat(),
             "not_after": made.not_after.isoformat(),
+            "sha256": _digest([made.fullchain, made.key]),
         }
         with appearing(place / serial) as directory:
             write_atomically(directory / "fullchain.pem", made.fullchain, PUBLIC_FILE)
@@ -186,6 +240,8 @@ def _read_authority(directory: Path) -> Authority | None:
             directory,
             fingerprint=str(facts["fingerprint"]),
             not_after=datetime.fromisoformat(facts["not_after"]),
+            not_before=_beginning(facts),
+            addresses=tuple(str(each) for each in facts.get("addresses", ())),
         )
         whole = _fingerprint((directory / "root.pem").read_bytes()) == authority.fingerprint
         issuer = (directory / "issuer.pem").read_bytes()
@@ -195,22 +251,34 @@ def _read_authority(directory: Path) -> Authority | None:
     return authority if whole and [issuer.count(each) for each in blocks] == [1, 2] else None
 
 
+def _beginning(facts: Mapping[str, Any]) -> datetime:
+    if "not_before" in facts:
+        return datetime.fromisoformat(facts["not_before"])
+    return datetime.fromisoformat(facts["not_after"]) - LIFE
+
+
 def _fingerprint(pem: bytes) -> str:
     import hashlib
 
     return hashlib.sha256(base64.b64decode(pem.split(b"-----")[2])).hexdigest()
 
 
-def _read_issuer(authority: Authority) -> bytes:
+def read_issuer(authority: Authority) -> bytes:
+    """Return the issuer's key and certificates, PEM.
+
+    Raises:
+        DevtlsError: others can read the key.
+    """
     path = authority.directory / "issuer.pem"
     refuse_readable_by_others(path)
     return path.read_bytes()
 
 
-def _broken_issuer(authority: Authority, now: datetime) -> DevtlsError:
+def broken_issuer(authority: Authority, now: datetime) -> DevtlsError:
+    """Move a damaged authority aside, and return what to say of it."""
     aside = set_aside(authority.directory, now)
     return DevtlsError(
-        f"the certificate authority of {', '.join(authority.subtrees)} is damaged; it was moved to {aside}",
+        f"the certificate authority of {', '.join(authority.names)} is damaged; it was moved to {aside}",
         "Run the same command again: it makes a new one and asks to trust it.",
     )
 
@@ -233,7 +301,7 @@ def _make_live(place: Path, serial: str) -> None:
     link.replace(live)
     sync_directory(place)
     for each in place.iterdir():
-        if each.name not in {"live", serial, previous}:
+        if each.name not in {"live", serial, previous} and BROKEN not in each.name:
             shutil.rmtree(each, ignore_errors=True)
 
 

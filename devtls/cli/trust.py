@@ -66,7 +66,7 @@ def _wanted(names: Sequence[str], paths: Paths) -> tuple[tuple[str, ...], ...]:
     from devtls.model import LOCAL_NAMES, is_local
 
     known = load_authorities(paths)
-    wanted = [LOCAL_NAMES, *(authority.subtrees for authority in known)]
+    wanted = [LOCAL_NAMES, *(authority.names for authority in known)]
     for name in names:
         domain = parse_own_domain(name, lambda domain: any(ca.covers(domain) for ca in known))
         if not is_local(domain) and not any(ca.covers(domain) for ca in known):
@@ -95,7 +95,7 @@ def _facts(machine: Machine, applied: Applied, notices: Sequence[tuple[str, tupl
         "authorities": [
             {
                 "id": ca.id,
-                "names": list(ca.subtrees),
+                "names": list(ca.names),
                 "root": str(ca.root),
                 "sha256": ca.fingerprint,
                 "not_after": ca.not_after.isoformat(),

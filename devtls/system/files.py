@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
@@ -27,10 +28,17 @@ def make_private_directory(path: Path) -> Path:
     try:
         return _make_private_directory(path)
     except OSError as error:
-        raise DevtlsError(
-            f"the directory {path} cannot be made: {error.strerror}",
-            "Make room or set the permissions above it, then run the same command again.",
-        ) from error
+        raise DevtlsError(f"the directory {path} cannot be made: {error.strerror}", *cure_for(error)) from error
+
+
+def cure_for(error: OSError) -> tuple[str, ...]:
+    """What to do about a file that cannot be written."""
+    if error.errno in {errno.EROFS, errno.ENOLCK, errno.EOPNOTSUPP}:  # a read-only home, or a network one without locks
+        return (
+            "Have devtls keep its files elsewhere, on a disk of this machine:",
+            "  export XDG_DATA_HOME=/var/tmp/$USER/share XDG_STATE_HOME=/var/tmp/$USER/state",
+        )
+    return ("Make room or set the permissions, then run the same command again.",)
 
 
 def _make_private_directory(path: Path) -> Path:
@@ -65,8 +73,7 @@ def write_atomically(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise DevtlsError(
-            f"cannot write {path}: {error.strerror}; the old file is as it was",
-            "Make room or set the permissions, then run the same command again.",
+            f"cannot write {path}: {error.strerror}; the old file is as it was", *cure_for(error)
         ) from error
     with contextlib.suppress(OSError):  # the new file is there, and a file system that cannot sync says so here
         sync_directory(path.parent)

@@ -197,3 +197,55 @@ def test_a_directory_that_cannot_be_made_is_a_fact_and_not_a_traceback(paths: Pa
     paths.data.write_text("a file is in the way")
     with pytest.raises(DevtlsError, match="cannot be made: Not a directory"):
         store.create_authority(paths, ("love.cat",), NOW)
+
+
+def test_the_narrowest_authority_signs_and_one_for_all_the_names_is_made_once(paths: Paths) -> None:
+    wide = store.create_authority(paths, ("love.cat", "shop.dev", "192.168.1.20"), NOW)
+    assert (wide.subtrees, wide.addresses) == (("love.cat", "shop.dev"), ("192.168.1.20",))
+    assert store.create_authority(paths, ("love.cat",), NOW) == wide
+    assert [wide.covers(name) for name in ("*.love.cat", "192.168.1.20", "127.0.0.1", "::1", "192.168.1.21")] == [
+        *[True] * 4,
+        False,
+    ]
+    (paths.authorities / wide.id).rename(paths.authorities / "aside")
+    narrow = store.create_authority(paths, ("love.cat",), NOW)
+    (paths.authorities / "aside").rename(paths.authorities / wide.id)
+    both = store.load_authorities(paths)
+    assert set(both) == {wide, narrow}
+    assert store.find_authority(both, "love.cat", NOW) == narrow
+    assert store.find_common_authority(both, ("love.cat", "shop.dev"), NOW) == wide
+
+
+def test_an_authority_that_begins_later_is_kept_and_not_used(paths: Paths) -> None:
+    ahead = store.create_authority(paths, ("love.cat",), NOW + timedelta(days=400))
+    assert store.find_authority([ahead], "love.cat", NOW) is None
+    assert store.create_authority(paths, ("love.cat",), NOW) != ahead
+    assert ahead in store.load_authorities(paths)
+
+
+def test_a_clock_from_before_devtls_is_told_with_its_cure(paths: Paths) -> None:
+    with pytest.raises(DevtlsError, match="clock says 2020-01-01") as refused:
+        store.create_authority(paths, ("love.cat",), datetime(2020, 1, 1, tzinfo=UTC))
+    assert refused.value.cure[-1] == "  sudo timedatectl set-ntp true"
+    assert store.load_authorities(paths) == ()
+
+
+@pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_certificate_is_found_and_not_served(paths: Paths, name: str, damage: str) -> None:
+    authority = store.create_authority(paths, ("love.cat",), NOW)
+    leaf = store.issue(paths, authority, "love.cat", NOW)
+    assert store.find_broken_leaf(paths, "love.cat") is None
+    file = leaf.key.with_name(name)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-40])
+    else:
+        file.unlink()
+    assert store.load_leaf(paths, "love.cat", NOW) is None
+    broken = store.find_broken_leaf(paths, "love.cat")
+    assert broken == leaf.key.parent
+    aside = store.set_aside(broken, NOW)
+    again = store.issue(paths, authority, "love.cat", NOW)
+    assert again.serial != leaf.serial
+    assert store.issue(paths, authority, "love.cat", NOW + timedelta(days=25)).serial not in {leaf.serial, again.serial}
+    assert aside.is_dir(), "what was moved aside is not deleted"
