@@ -23,6 +23,9 @@ LOCAL_NAMES = ("localhost", "test")  # RFC 6761; they share one authority, every
 LONGEST_NAME = 243  # RFC 1035's 253, less the .localhost that is served beside it
 
 
+Notice = tuple[str, tuple[str, ...]]  # a fact, and its cure lines
+
+
 class Endpoint(Struct, frozen=True):
     """An address and port that something listens on, as numbers: ("127.0.0.1", 3000) or ("::1", 3000)."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.errors import ConflictError, DevtlsError
-from devtls.model import LOCAL_NAMES, Endpoint, authority_of, choose_authority, is_local
+from devtls.model import LOCAL_NAMES, Endpoint, Notice, authority_of, choose_authority, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 HTTPS = 443
 HTTPS_WITHOUT_ROOT, HTTP_WITHOUT_ROOT = 8443, 8080
-
-
-Notice = tuple[str, tuple[str, ...]]  # a fact, and its cure lines
 
 
 class PortState(enum.Enum):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devtls.look import Machine
-    from devtls.model import Authority, Leaf
-    from devtls.plan import Found, Item, Notice, Plan
+    from devtls.model import Authority, Leaf, Notice
+    from devtls.plan import Found, Item, Plan
     from devtls.system.paths import Paths
     from devtls.system.root import Operation
     from devtls.trust import Change, Store

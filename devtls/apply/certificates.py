@@ -26,8 +26,7 @@ from devtls.trust import receipts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from devtls.model import Authority, Leaf
-    from devtls.plan import Notice
+    from devtls.model import Authority, Leaf, Notice
     from devtls.system.paths import Paths
     from devtls.trust import Store
 

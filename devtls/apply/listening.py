@@ -8,8 +8,8 @@ from devtls.errors import ConflictError
 from devtls.system import ports
 
 if TYPE_CHECKING:
-    from devtls.model import Endpoint
-    from devtls.plan import BindPorts, Notice
+    from devtls.model import Endpoint, Notice
+    from devtls.plan import BindPorts
 
 
 def missing(binding: ports.Binding, wanted: BindPorts) -> list[Notice]:
