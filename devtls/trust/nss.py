@@ -31,8 +31,10 @@ HAS_PASSWORD = 4  # nss_child's exit status; importing it would load ctypes at e
 BUNDLED = (
     "/usr/lib/firefox-esr",
     "/usr/lib/firefox",
+    "/usr/lib/firefox-developer-edition",
     "/usr/lib64/firefox",
     "/opt/firefox",
+    "/opt/firefox-developer-edition",
     "/snap/firefox/current/usr/lib/firefox",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ CHROMIUMS = (
 )
 # What a running one is called in the process table, where Linux cuts names to 15 characters.
 CHROMIUM_PROCESSES = frozenset({"chromium", "chromium-browse", "chrome", "msedge", "brave", "vivaldi-bin", "opera"})
+SNAP_CHROMIUMS = ("chromium", "brave")
 FLATPAK_CHROMIUMS = ("org.chromium.Chromium", "com.google.Chrome", "com.microsoft.Edge", "com.brave.Browser")
 
 
@@ -36,11 +38,18 @@ class Place(Struct, frozen=True):
 
 
 def find_places(home: Path, environment: Mapping[str, str]) -> tuple[Place, ...]:
-    """Return the databases, each once: browsers share some, and a profile may be named by several files."""
+    """Return the databases, each once: browsers share some, and a profile may be named by several files.
+
+    No two have the same name: profiles that do are told apart by where they are.
+    """
     places: dict[Path, Place] = {}
     for place in (*_chromium(home, environment), *_firefox(home, environment)):
         places.setdefault(place.directory.resolve(), place)
-    return tuple(places.values())
+    names = Counter(place.name for place in places.values())
+    return tuple(
+        place if names[place.name] == 1 else Place(f"{place.name} in {place.directory.parent}", place.directory)
+        for place in places.values()
+    )
 
 
 def find_running_browsers(uid: int) -> tuple[str, ...]:
@@ -64,10 +73,11 @@ def _chromium(home: Path, environment: Mapping[str, str]) -> Iterator[Place]:
         yield Place("Chromium", old)
     elif new.is_dir() or any(shutil.which(each, path=environment.get("PATH")) for each in CHROMIUMS):
         yield Place("Chromium", new)
-    snap = home / "snap/chromium/current"
-    for directory in (snap / ".pki/nssdb", snap / ".local/share/pki/nssdb"):
-        if directory.is_dir():
-            yield Place("Chromium (snap)", directory)
+    for app in SNAP_CHROMIUMS:
+        snap = home / "snap" / app / "current"
+        for directory in (snap / ".pki/nssdb", snap / ".local/share/pki/nssdb"):
+            if directory.is_dir():
+                yield Place(f"{app.capitalize()} (snap)", directory)
     for app in FLATPAK_CHROMIUMS:
         for directory in (home / ".var/app" / app / ".pki/nssdb", home / ".var/app" / app / "data/pki/nssdb"):
             if directory.is_dir():

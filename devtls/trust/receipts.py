@@ -111,7 +111,7 @@ def untrust_all(stores: Sequence[Store], paths: Paths, owner: str, run: Runner) 
     return untrust_some(stores, paths, tuple(held.values()), run)
 
 
-def untrust_some(stores: Sequence[Store], paths: Paths, roots: Iterable[Held], run: Runner) -> Change:
+def untrust_some(stores: Sequence[Store], paths: Paths, roots: Sequence[Held], run: Runner) -> Change:
     """Take these roots out of every store, such as those past their date; `confirm_gone` closes what root has to do.
 
     A store that devtls made goes with the last root in it, and only then the receipt that says who made it.

@@ -110,6 +110,7 @@ class Machine:
 
     Attributes:
         installed: what was built for the tests; all users inside can read it.
+        enter: what a command begins with to run inside, as root.
     """
 
     def __init__(self, installed: Installed, sudo: Sudo = "free") -> None:
@@ -137,7 +138,7 @@ class Machine:
                 pytest.fail(f"the private machine could not be made:\n{''.join(said)}")
         (inside,) = Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children").read_text().split()
         # --root: from within a chroot, --mount alone would enter at the root of the whole file system.
-        self._enter = ["nsenter", f"--target={inside}", "--mount", "--root", "--net", "--pid", "--uts", "--ipc", "--"]
+        self.enter = ["nsenter", f"--target={inside}", "--mount", "--root", "--net", "--pid", "--uts", "--ipc", "--"]
 
     def __enter__(self) -> Self:
         return self
@@ -195,7 +196,7 @@ class Machine:
         session = ["setsid", "--ctty"] if terminal else []
         clean = ["env", "--ignore-environment", f"--chdir={cwd or self.home(user)}"]
         clean += [f"{name}={value}" for name, value in words.items()]
-        whole = [*self._enter, *become, *session, *clean, "/bin/sh", "-c", 'echo "$$"; exec "$@"', "sh", *argv]
+        whole = [*self.enter, *become, *session, *clean, "/bin/sh", "-c", 'echo "$$"; exec "$@"', "sh", *argv]
         running = self._start_on_terminal(argv, whole, user) if terminal else self._start_on_pipes(argv, whole)
         self._running.append(running)
         return running
@@ -244,7 +245,7 @@ class Machine:
 
     def kill(self, pid: int, signal: str = "KILL") -> None:
         """Send a signal to a process inside, which need not be there any more."""
-        subprocess.run([*self._enter, "kill", f"-{signal}", str(pid)], capture_output=True, check=False)
+        subprocess.run([*self.enter, "kill", f"-{signal}", str(pid)], capture_output=True, check=False)
 
     def read(self, path: str) -> str:
         """The text of a file inside, whoever owns it."""

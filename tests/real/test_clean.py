@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.real.love_cat import UP, bring_example, devtls
+from tests.real.tls import CLIENT, ask_java, java_set, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +19,7 @@ PLACES = ("/etc/hosts", "/etc/ssl/certs", "/usr/local/share/ca-certificates", "/
 def snapshot(machine: Machine) -> str:
     """Every file in the places that devtls writes to, with its hash; links with where they lead.
 
-    Without Java's keystore, which notes the time of each change; that it holds the same roots is tested elsewhere.
+    Without Java's keystore, which notes the time of each change: see the test of what it holds.
     """
     look = (
         "for place; do [ -e $place ] || continue; find $place -type f ! -path '*/java/*' -exec sha256sum {} +;"
@@ -59,6 +61,32 @@ def test_a_browsers_own_certificates_stay_when_ours_go(machine: Machine) -> None
     devtls(machine, place, "down")
     assert devtls(machine, place, "clean").status == 0
     assert machine.run(["certutil", "-L", "-d", database], check=True).stdout == before
+
+
+def test_java_holds_the_same_roots_afterwards_and_refuses_again(machine: Machine) -> None:
+    place = bring_example(machine)
+    keystores = ("/etc/ssl/certs/java/cacerts", "/home/dev/.jdks/mine/lib/security/cacerts")
+    machine.run(["mkdir", "-p", "/home/dev/.jdks/mine/bin", "/home/dev/.jdks/mine/lib/security"], check=True)
+    machine.run(["ln", "-s", "/usr/bin/keytool", "/home/dev/.jdks/mine/bin/keytool"], check=True)
+    machine.run(["cp", *keystores], check=True)
+    machine.write("/home/dev/Client.java", CLIENT)
+    machine.run(["javac", "Client.java"], check=True)
+    before = [java_set(each, inside=machine.enter) for each in keystores]
+    up = devtls(machine, place, *UP[1:], "-d")
+    assert up.status == 0, up.output
+    assert "trust: Java, ~/.jdks/mine" in up.output
+    during = [java_set(each, inside=machine.enter) for each in keystores]
+    assert all(old < new for old, new in zip(before, during, strict=True))
+    assert ask_java(Path("/home/dev"), "love.cat", 443, inside=machine.enter) == "accepted"
+    live = ".local/share/devtls/leaf/love.cat/live"
+    machine.run(["sh", "-c", f"cat {live}/fullchain.pem {live}/privkey.pem > love.pem"], check=True)
+    devtls(machine, place, "down")
+    cleaned = devtls(machine, place, "clean")
+    assert cleaned.status == 0, cleaned.output
+    assert [java_set(each, inside=machine.enter) for each in keystores] == before
+    with serving(Path("/home/dev/love.pem"), machine.enter) as port:
+        refused = ask_java(Path("/home/dev"), "love.cat", port, inside=machine.enter)
+    assert "unable to find valid certification path" in refused
 
 
 def test_what_root_refuses_to_take_back_is_told_and_can_be_taken_back_later(

@@ -139,6 +139,37 @@ def test_a_keystore_that_cannot_be_changed_is_one_trouble_and_stays_as_it_was(
     assert sorted(each.name for each in keystore.parent.iterdir()) == ["cacerts"]
 
 
+FIND = """
+from pathlib import Path
+from devtls.model import Authority
+from devtls.system.run import run
+from devtls.trust import find_stores
+from datetime import UTC, datetime
+import sys
+
+stores = find_stores(Path("/home/devtls-door"), {"PATH": "/usr/bin", "JAVA_HOME": "/etc/jdk"}, run)
+print([each.name for each in stores.found if "Java" in each.name], [each.name for each in stores.left])
+authority = Authority("1a2b3c4d", (), Path(sys.argv[1]), fingerprint="", not_after=datetime.now(UTC))
+(trouble,) = stores.left[0].trust(authority).troubles
+print(trouble.cure[-1])
+"""
+
+
+def test_a_keystore_of_root_is_left_to_the_user_with_the_command_that_changes_it(authority: Authority) -> None:
+    with throw_away_machine() as machine:
+        machine.root(f"mkdir -p /etc/jdk/lib/security /etc/jdk/bin && cp {SYSTEM} /etc/jdk/lib/security/cacerts")
+        machine.root("ln -s /usr/bin/keytool /etc/jdk/bin/keytool")
+        (machine.library / "root.pem").write_bytes(authority.root.read_bytes())
+        told = machine.as_user(["/usr/bin/python3", "-c", FIND, str(machine.library)])
+        assert told.returncode == 0, told.stderr
+        found, command = told.stdout.splitlines()
+        assert found == "[] ['Java, /etc/jdk']"
+        assert command.startswith("  sudo /etc/jdk/bin/keytool -importcert ")
+        machine.root(f"{command.removeprefix('  sudo ')} -storepass changeit")
+        inside = machine.inside([])
+        assert len(java_set("/etc/jdk/lib/security/cacerts", inside=inside) - java_set(SYSTEM, inside=inside)) == 1
+
+
 def test_java_trusts_through_debians_hook_and_refuses_again(authority: Authority, tmp_path: Path) -> None:
     with throw_away_machine() as machine:
         inside = machine.inside([])

@@ -58,6 +58,15 @@ def test_every_profile_of_every_firefox_is_found_absolute_paths_too(tmp_path: Pa
     assert directories(tmp_path) == [".config/mozilla/firefox/a.default", "elsewhere", ".mozilla/firefox/b.dev"]
 
 
+def test_profiles_of_one_name_in_two_places_are_told_apart(tmp_path: Path) -> None:
+    roots = [tmp_path / ".config/mozilla/firefox", tmp_path / ".mozilla/firefox"]
+    for root in roots:
+        (root / "x.dev-edition-default").mkdir(parents=True)
+        (root / "profiles.ini").write_text("[Profile0]\nIsRelative=1\nPath=x.dev-edition-default\n")
+    names = [each.name for each in find_places(tmp_path, {"PATH": ""})]
+    assert names == [f"Firefox, profile x.dev-edition-default in {root}" for root in roots]
+
+
 def test_a_profiles_file_that_is_no_ini_file_hides_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".mozilla/firefox").mkdir(parents=True)
     (tmp_path / ".mozilla/firefox/profiles.ini").write_bytes(b"\xff\xfe broken")

@@ -117,6 +117,47 @@ def test_a_receipt_is_kept_while_the_root_is_still_there(paths: Paths, tmp_path:
     assert [each.fingerprint for each in receipts.load_receipts(paths)] == ["aa"]
 
 
+def test_what_was_killed_between_change_and_look_is_closed_by_the_next_look(paths: Paths, tmp_path: Path) -> None:
+    store = FakeStore(tmp_path, needs_root=True)
+    receipts.trust(store, authority("aa", tmp_path), paths)
+    store.kept.add("aa")  # root has done it, and we are gone
+    assert receipts.trust(store, authority("aa", tmp_path), paths) == Change()
+    assert receipts.load_receipts(paths)[0].done
+    is_done = receipts.is_done_in(paths)
+    assert (is_done(str(tmp_path), "aa"), is_done(str(tmp_path), "bb")) == (True, False)
+
+
+def test_a_root_that_went_by_another_hand_is_intended_again(paths: Paths, tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "new")
+    receipts.trust(store, authority("aa", tmp_path), paths)
+    store.place.mkdir()
+    store.kept.clear()
+    store.is_broken = True
+    receipts.trust(store, authority("aa", tmp_path), paths)
+    (receipt,) = receipts.load_receipts(paths)
+    assert (receipt.done, receipt.made_store) == (False, True)
+
+
+def test_only_the_given_roots_are_taken_out_and_who_made_the_store_stays_known(paths: Paths, tmp_path: Path) -> None:
+    store = FakeStore(tmp_path / "new")
+    receipts.trust(store, authority("aa", tmp_path), paths)
+    store.place.mkdir()
+    receipts.trust(store, authority("bb", tmp_path), paths)
+    assert receipts.untrust_some([store], paths, [Held("devtls-aa", "aa")], run) == Change()
+    assert store.kept == {"bb"}
+    assert [(each.fingerprint, each.made_store) for each in receipts.load_receipts(paths)] == [("bb", True)]
+
+
+def test_a_keystore_of_a_java_that_nobody_names_any_more_is_found_again(paths: Paths, tmp_path: Path) -> None:
+    keystore = tmp_path / "jdk/lib/security/cacerts"
+    keystore.parent.mkdir(parents=True)
+    keystore.write_bytes(b"\xfe\xed\xfe\xed")
+    receipts.trust(FakeStore(keystore, name="Java"), authority("aa", tmp_path), paths)
+    assert len(receipts.load_receipts(paths)) == 1
+    assert receipts.untrust_all([], paths, "me@here", run) == Change()
+    assert receipts.load_receipts(paths) == ()
+
+
 def test_a_damaged_file_is_told_with_what_to_do(paths: Paths) -> None:
     paths.data.mkdir()
     (paths.data / "trust.json").write_text('{"receipts": [{}]}')

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from devtls.system.root import InstallRoot, RemoveRoot, render_call
+from devtls.trust.arch import ARCH
+
+
+def test_arch_extracts_what_is_in_its_anchors() -> None:
+    anchors = ARCH.anchors
+    operations = (InstallRoot("devtls-1a2b3c4d", b"PEM", anchors), RemoveRoot("devtls-1a2b3c4d", anchors))
+    add, remove = (render_call([each], uid=1000, gid=1000).text.splitlines()[0] for each in operations)
+    file = "/etc/ca-certificates/trust-source/anchors/devtls-1a2b3c4d.crt"
+    assert add == f"trust devtls-1a2b3c4d: {file}, update-ca-trust extract"
+    assert remove == f"stop trusting devtls-1a2b3c4d: {file}, update-ca-trust extract"
+    script = render_call(operations, uid=1000, gid=1000).argv[2]
+    assert "jks-keystore" not in script
