@@ -16,6 +16,7 @@ from devtls.system import binder, channel, ports, root
 from devtls.system.door import ask_root, done_line
 from devtls.system.files import make_private_directory, read_or_none
 from devtls.trust import Held, receipts
+from devtls.trust.nss import NssStore
 
 if TYPE_CHECKING:
     import socket
@@ -225,7 +226,7 @@ class Application:
             if troubles:
                 self._impossible.append(item)
                 self.applied.notices += [(f"{trouble.store}: {trouble.fact}", trouble.cure) for trouble in troubles]
-            elif isinstance(item, TrustRoots):
+            elif isinstance(item, TrustRoots) and isinstance(self._store(item.store), NssStore):
                 self.applied.browsers.append(item.store)
 
     def _change(self, item: TrustRoots | RetireRoots) -> list[Change]:

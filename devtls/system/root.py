@@ -220,11 +220,13 @@ def call_root(call: RootCall, *, interactive: bool, run: Runner, uid: int, sudo:
     if _has_started(ended):
         return _parse_result(ended)
     if not interactive:
-        return RootRefused("sudo needs a password, and there is no terminal to ask on", ("Run this in a terminal.",))
+        cure = ("Run this in a terminal, or have sudo know you before:", "  sudo -v")
+        return RootRefused("sudo needs a password, and there is no terminal to ask on", cure)
     ended = run([sudo, "--", *call.argv], stdin=call.stdin, check=False, timeout=PATIENCE)
     if _has_started(ended):
         return _parse_result(ended)
-    return RootRefused(f"sudo refused: {_last_line(ended.said)}", ("Ask who administers this machine, or go without.",))
+    cure = ("Ask who administers this machine, or go without. What you may do as root, sudo tells:", "  sudo -l")
+    return RootRefused(f"sudo refused: {_last_line(ended.said)}", cure)
 
 
 def find_sudo() -> str | None:
