@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from devtls.ca import store as ca
 from devtls.system.paths import Paths
-from devtls.system.run import Completed, run
+from devtls.system.run import run
 from devtls.trust import Change, Held, nss_database, receipts
 from devtls.trust.arch import ARCH
 from devtls.trust.fedora import FEDORA
@@ -23,8 +23,6 @@ from devtls.trust.suse import SUSE
 from tests.real._root_door import throw_away_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from devtls.model import Authority
     from devtls.trust.system import Family
 
@@ -104,24 +102,43 @@ def test_the_trust_that_a_newer_nss_writes_is_understood(authority: Authority, t
     assert not store.is_trusted(authority)
 
 
-def test_without_libnss3_certutil_does_it(authority: Authority, tmp_path: Path) -> None:
-    def run_without_library(
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-        timeout: float = 60.0,
-        check: bool = True,
-    ) -> Completed:
-        if os.fspath(CHILD) in argv:
-            return Completed(tuple(argv), 3, b"", "libnss3.so: cannot open shared object file")
-        return run(argv, stdin=stdin, environment=environment, timeout=timeout, check=check)
+# certutil needs libnss3, too: it gets it from a place that nobody else looks into.
+HIDE_NSS = """
+mkdir /mnt/nss /mnt/empty
+cp -L $(ldd /usr/bin/certutil | awk '/libnss|libsmime|libssl3/ { print $3 }') /mnt/nss
+cp $(find /usr/lib/*-linux-gnu -name libsoftokn3.so -o -name libfreebl\\*.so) /usr/bin/certutil /mnt/nss
+printf '#!/bin/sh\\necho run >> ~/certutil\\nLD_LIBRARY_PATH=/mnt/nss exec /mnt/nss/certutil "$@"\\n' > /mnt/wrapper
+chmod 755 /mnt/wrapper
+mount --bind /mnt/wrapper /usr/bin/certutil
+mount --bind /mnt/empty /usr/lib/firefox-esr
+echo nothing > /mnt/no-library
+for library in $(find /usr/lib -name libnss3.so); do mount --bind /mnt/no-library "$library"; done
+"""
+TRUST_AND_UNTRUST = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from devtls.model import Authority
+from devtls.system.run import run
+from devtls.trust import Held
+from devtls.trust.nss import NssStore
 
-    store = NssStore("Chromium", tmp_path / "nssdb", run_without_library)
-    assert store.trust(authority) == Change()
-    assert store.is_trusted(authority)
-    assert store.untrust(held(authority)) == Change()
-    assert not store.holds(held(authority))
+authority = Authority("1a2b3c4d", (), Path(sys.argv[1]), fingerprint=sys.argv[2], not_after=datetime.now(UTC))
+held = Held(authority.name, authority.fingerprint)
+store = NssStore("Chromium", Path.home() / "nssdb", run)
+print(store.trust(authority).troubles, store.is_trusted(authority))
+print(store.untrust(held).troubles, store.holds(held))
+"""
+
+
+def test_where_libnss3_cannot_be_loaded_certutil_does_it(authority: Authority) -> None:
+    with throw_away_machine() as machine:
+        machine.root(HIDE_NSS)
+        (machine.library / "root.pem").write_bytes(authority.root.read_bytes())
+        words = [TRUST_AND_UNTRUST, str(machine.library), authority.fingerprint]
+        told = machine.as_user(["/usr/bin/python3", "-c", *words])
+        assert told.stdout == "() True\n() False\n", told.stdout + told.stderr
+        assert machine.root("cat /home/devtls-door/certutil") == "run\n" * 3
 
 
 def test_a_database_with_a_password_is_one_warning_with_a_command(authority: Authority, tmp_path: Path) -> None:
