@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.errors import DevtlsError
+from devtls.system.files import PRIVATE_FILE
 from devtls.trust import Change, Held, Trouble
 from devtls.trust.certificates import fingerprint, identity_of, parse_bundle, parse_pem, read
 
@@ -57,8 +59,12 @@ class JavaStore(Struct, frozen=True):
 
     @property
     def is_ours(self) -> bool:
-        """Whether this user may replace it."""
-        return os.access(self.place, os.W_OK) and os.access(self.place.parent, os.W_OK)
+        """Whether this user owns it and may replace it; whose it is, it stays."""
+        try:
+            is_owner = self.place.stat().st_uid == os.geteuid()
+        except OSError:
+            return False
+        return is_owner and os.access(self.place, os.W_OK) and os.access(self.place.parent, os.W_OK)
 
     def is_trusted(self, authority: Authority) -> bool:
         """Whether the root is in it."""
@@ -80,8 +86,9 @@ class JavaStore(Struct, frozen=True):
 
     def untrust(self, held: Held) -> Change:
         """Take the root out, whatever it is called here."""
-        if self.is_ours:
-            self._copy.unlink(missing_ok=True)  # of a run that was killed
+        if self.is_ours and self._copy.exists():  # of a run that was killed, or is at it
+            with _locked(self.place.parent), contextlib.suppress(OSError):
+                self._copy.unlink(missing_ok=True)
         if not self.holds(held):
             return Change()
         words = ["-delete", "-alias", held.name]
@@ -117,7 +124,7 @@ class JavaStore(Struct, frozen=True):
         said = ""
         with _locked(self.place.parent):
             try:
-                shutil.copy2(self.place, self._copy)
+                self._make_copy()
                 for step in steps:
                     ended = self._run_keytool(step, self._copy)
                     said = ended.said.strip().rpartition("\n")[2] or "keytool said nothing"
@@ -132,6 +139,14 @@ class JavaStore(Struct, frozen=True):
                 with contextlib.suppress(OSError):
                     self._copy.unlink(missing_ok=True)
         return said
+
+    def _make_copy(self) -> None:
+        """Never through a link that somebody has put there."""
+        self._copy.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self._copy, flags, PRIVATE_FILE), "wb") as copy:
+            os.fchmod(copy.fileno(), stat.S_IMODE(self.place.stat().st_mode))
+            copy.write(self.place.read_bytes())
 
     def _find_aliases(self, wanted: str) -> list[str]:
         """What the certificate is called in it, each name there is; a keystore has no two entries of one name."""

@@ -47,7 +47,7 @@ left = int(steps)
 def count(event, words):
     global left
     writes = event == "open" and isinstance(words[2], int) and words[2] & (os.O_WRONLY | os.O_RDWR)
-    if writes or event in {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "subprocess.Popen", "shutil.copyfile"}:
+    if writes or event in {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "subprocess.Popen"}:
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)

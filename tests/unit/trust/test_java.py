@@ -114,3 +114,27 @@ def test_a_missing_keytool_is_trouble(tmp_path: Path) -> None:
     store = JavaStore("Java", install(tmp_path / "jdk"), "keytool", FakeTools(lambda _argv: None))
     (trouble,) = store.trust(make_authority(tmp_path)).troubles
     assert trouble.fact == "there is no program keytool"
+
+
+def test_a_copy_is_not_written_through_a_link(tmp_path: Path) -> None:
+    store = JavaStore("Java", install(tmp_path / "jdk"), "keytool", FakeTools())
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (store.place.parent / ".cacerts.devtls").symlink_to(victim)
+    assert store.is_ours
+    store.trust(make_authority(tmp_path))
+    assert victim.read_text() == "precious"
+    assert list(store.place.parent.iterdir()) == [store.place]
+
+
+def test_a_copy_that_a_killed_run_left_is_deleted(tmp_path: Path) -> None:
+    store = JavaStore("Java", install(tmp_path / "jdk"), "keytool", FakeTools())
+    (store.place.parent / ".cacerts.devtls").write_text("half")
+    assert store.untrust(Held("devtls-1a2b3c4d", "0")) == Change()
+    assert list(store.place.parent.iterdir()) == [store.place]
+
+
+def test_a_keystore_that_is_gone_is_not_ours(tmp_path: Path) -> None:
+    store = JavaStore("Java", tmp_path / "cacerts", "keytool", FakeTools())
+    assert not store.is_ours
+    assert not store.holds(Held("devtls-1a2b3c4d", "0"))
