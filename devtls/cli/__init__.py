@@ -23,6 +23,8 @@ COMMANDS = {
     "cert": "Write a certificate and its key for elsewhere.",
     "trust": "Have the system and the browsers trust your authorities.",
     "untrust": "Have no store trust them any more.",
+    "exec": "Run a command that trusts your authorities.",
+    "env": "Print what makes programs trust them, for eval.",
     "clean": "Take everything that devtls did to this machine back.",
 }
 

@@ -167,6 +167,7 @@ def _patiently(told: str, talk: Talk) -> Iterator[None]:
 def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, talk: Talk, *, as_json: bool) -> Setup:
     """Look, plan, and apply: afterwards everything is there that the project is served with."""
     from devtls.apply import Application
+    from devtls.cli.trusting import trusting_services
     from devtls.look import look
     from devtls.plan import localhost_name
     from devtls.session.setup import Setup, begin_session
@@ -189,7 +190,8 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
     )
     applied = application.run()
     troubles = () if project.is_isolated else machine.stores.troubles
-    notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles)]
+    trust = trusting_services(os.environ, project)
+    notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles), *trust.notices]
     say(report.render_notices(notices, talk.style), talk.stream)
     names = tuple(each if each in applied.named else localhost_name(each) for each in project.domains)
     screen = talk.stream.fileno()
@@ -213,6 +215,7 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
         columns=os.get_terminal_size(screen).columns if os.isatty(screen) else None,
         since=STARTED,
         closing_words=_closing_words(applied, names),
+        trust=trust.variables,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from devtls.system import files, processes
 from devtls.system.processes import SESSION_MARKER
@@ -36,6 +36,7 @@ class Setup(Struct, frozen=True):
         columns: of the terminal; None when there is none.
         since: time.monotonic() of the command's start.
         closing_words: lines told before Ready.
+        trust: variables by which services trust the authorities.
     """
 
     project: Project
@@ -57,6 +58,7 @@ class Setup(Struct, frozen=True):
     columns: int | None
     since: float
     closing_words: tuple[str, ...] = ()
+    trust: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

@@ -190,6 +190,14 @@ def find_stores(
     return tuple(found.values()), ()
 
 
+def find_java_keystore(environment: Mapping[str, str]) -> Path | None:
+    """Where the Java that programs of this environment run takes its roots from: JAVA_HOME's, or the PATH's."""
+    homes = [Path(environment["JAVA_HOME"])] if environment.get("JAVA_HOME") else []
+    if program := shutil.which("java", path=environment.get("PATH", "")):
+        homes.append(Path(os.path.realpath(program)).parent.parent)
+    return next((keystore for home in homes if (keystore := _find_keystore(home))), None)
+
+
 def find_certificates(keystore: bytes) -> Iterator[bytes]:
     """Return the DER of each certificate that a keystore holds in the clear."""
     for match in CERTIFICATE.finditer(keystore):
