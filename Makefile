@@ -11,12 +11,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
 EXAMPLE := examples/love-cat/node_modules/.package-lock.json
+CLIENTS := tests/clients/node_modules/.package-lock.json
 
 # What each target runs that may be missing: PROGRAM=PACKAGE. Playwright brings its own node, which needs libatomic.
 FOR_DEMO := node=nodejs npm=npm
 FOR_TEST := $(FOR_DEMO) nginx=nginx chromium=chromium firefox-esr=firefox-esr certutil=libnss3-tools \
 	keytool=default-jdk-headless sudo=sudo ip=iproute2 ss=iproute2 curl=curl openssl=openssl ps=procps \
 	unshare=util-linux setpriv=util-linux update-ca-certificates=ca-certificates \
+	wget=wget git=git gnutls-cli=gnutls-bin ruby=ruby go=golang-go javac=default-jdk-headless mkcert=mkcert caddy=caddy \
 	libatomic.so.1=libatomic1 faketime=faketime strace=strace /usr/share/i18n/charmaps=locales
 FOR_BENCH := $(FOR_TEST) caddy=caddy
 
@@ -39,7 +41,7 @@ demo: $(VENV)/.runtime
 
 test: check
 	@scripts/install-missing $(FOR_TEST)
-	@$(MAKE) --silent --no-print-directory $(EXAMPLE)
+	@$(MAKE) --silent --no-print-directory $(EXAMPLE) $(CLIENTS)
 	$(AS_ROOT) $(BIN)/pytest tests/real
 
 check: $(VENV)/.everything
@@ -82,4 +84,9 @@ $(VENV)/.everything: pyproject.toml requirements.lock | $(VENV)/.tools
 $(EXAMPLE): examples/love-cat/package-lock.json
 	@echo "installing the example's packages: npm ci"
 	@cd examples/love-cat && npm ci --no-audit --no-fund --no-progress --loglevel=error >/dev/null
+	@touch $@
+
+$(CLIENTS): tests/clients/package-lock.json
+	@echo "installing TLS clients that Debian does not package: npm ci"
+	@cd tests/clients && npm ci --no-audit --no-fund --no-progress --loglevel=error >/dev/null
 	@touch $@

@@ -146,11 +146,12 @@ class Leaf(Struct, frozen=True):
 
 
 class Verdict(enum.StrEnum):
-    """What a check found out; UNKNOWN is neither green nor red."""
+    """What a check found out; UNKNOWN is neither green nor red, NOTED is fine and worth knowing."""
 
     PASSED = "passed"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    NOTED = "noted"
 
 
 class Check(Struct, frozen=True):

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from devtls.model import Check, Verdict
 from devtls.plan import (
@@ -160,6 +161,7 @@ def render_check(check: Check, width: int, style: Style) -> list[str]:
         Verdict.PASSED: style.good("✓"),
         Verdict.FAILED: style.bad("✗"),
         Verdict.UNKNOWN: style.odd("?"),
+        Verdict.NOTED: style.odd("!"),
     }[check.verdict]
     lines = [f"{mark} {check.subject.ljust(width)}  {check.fact}"]
     if check.verdict is not Verdict.PASSED:
@@ -172,6 +174,23 @@ def render_checks(checks: Sequence[Check], style: Style) -> list[str]:
     """All checks of a project, their facts in one column."""
     width = max((len(check.subject) for check in checks), default=0)
     return [line for check in checks for line in render_check(check, width, style)]
+
+
+def render_diagnosis(checks: Sequence[Check], style: Style) -> list[str]:
+    """What `doctor` says; a cure that several checks in a row share is told once, below the last of them."""
+    following = [*(check.cure for check in checks[1:]), ()]
+    told = [
+        replace(check, cure=()) if check.cure == after else check
+        for check, after in zip(checks, following, strict=True)
+    ]
+    return [*render_checks(told, style), _count(checks)]
+
+
+def _count(checks: Sequence[Check]) -> str:
+    """The last line: "12 fine, 2 to know, 1 broken"."""
+    count = {verdict: sum(check.verdict is verdict for check in checks) for verdict in Verdict}
+    known = count[Verdict.NOTED] + count[Verdict.UNKNOWN]
+    return f"{count[Verdict.PASSED]} fine, {known} to know, {count[Verdict.FAILED]} broken"
 
 
 def _printable(name: str) -> str:

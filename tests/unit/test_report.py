@@ -222,3 +222,22 @@ def test_each_project_has_a_table_of_its_own() -> None:
         "/home/dev/shop  ready, pid 41",
         "/home/dev/blog  ready, pid 41",
     ]
+
+
+def test_a_cure_that_checks_in_a_row_share_is_told_once_and_all_are_counted() -> None:
+    cure = ("Have it trusted:", "  devtls trust")
+    checks = [
+        Check("curl", Verdict.FAILED, "refuses", cure=cure),
+        Check("git", Verdict.FAILED, "refuses", cure=cure),
+        Check("Node", Verdict.NOTED, "own list"),
+        Check("Ruby", Verdict.PASSED, "trusts"),
+    ]
+    assert report.render_diagnosis(checks, Style()) == [
+        "✗ curl  refuses",
+        "✗ git   refuses",
+        "    Have it trusted:",
+        "      devtls trust",
+        "! Node  own list",
+        "✓ Ruby  trusts",
+        "1 fine, 1 to know, 2 broken",
+    ]

@@ -1,0 +1,242 @@
+"""What this machine makes of our authorities, store by store and client by client; nothing is changed."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from devtls import hosts
+from devtls.ca import store as ca
+from devtls.ca.records import refuse_readable_by_others
+from devtls.errors import DevtlsError
+from devtls.model import Check, Verdict
+from devtls.system.files import read_or_none
+from devtls.system.root import HOSTS
+from devtls.system.run import run
+from devtls.trust import find_stores, receipts
+from devtls.trust.clients import Roots, find_clients
+from devtls.trust.leftovers import find_leftovers
+from devtls.trust.nss import NssStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from devtls.model import Authority
+    from devtls.system.paths import Paths
+    from devtls.trust import Stores
+    from devtls.trust.clients import Client, FoundClient
+    from devtls.trust.handshakes import Told
+    from devtls.trust.listener import Certificate
+
+TRUST = ("Have it trusted:", "  devtls trust")
+EXEC = ("It is not led by any store; run it with our environment:", "  devtls exec -- COMMAND")
+
+
+def examine(
+    names: Sequence[str], paths: Paths, environment: Mapping[str, str], *, is_quick: bool = False
+) -> tuple[Check, ...]:
+    """Return every fact, in the order in which they are told; with `is_quick`, browsers and Java are not started."""
+    now = datetime.now(UTC)
+    known = ca.load_authorities(paths)
+    wanted = tuple(each for each in known if not names or any(each.covers(name) for name in names))
+    stores = find_stores(paths.home, environment, run, paths)
+    checks = [*_authorities(wanted, paths, now), *_strangers(names, known), *_stores(stores, wanted)]
+    certificates = _certificates(wanted, now)
+    if certificates:
+        checks += _clients(certificates, stores, wanted, environment, is_quick=is_quick)
+    return (*checks, *_leftovers(paths, environment, stores), *_receipts(paths), *_hosts())
+
+
+def _authorities(authorities: Sequence[Authority], paths: Paths, now: datetime) -> Iterator[Check]:
+    from devtls.ca.profile import AUTHORITY_DAYS, BACKDATED
+
+    for broken in ca.find_broken(paths):
+        away = (
+            "Make a new one:",
+            f"  mv {shlex.quote(str(broken))} {shlex.quote(f'{broken}.broken')}",
+            "  devtls trust",
+        )
+        yield _failed(f"CA {broken.name}", "authority", "is damaged", away)
+    for authority in authorities:
+        subject, until = f"CA for {_names(authority)}", f"{authority.not_after:%Y-%m-%d}"
+        limits = f"can sign these names and those below them, until {until}"
+        if now < authority.not_after - timedelta(days=AUTHORITY_DAYS) - BACKDATED:
+            yield _failed(
+                subject, "clock", "is not valid yet: this machine's clock is behind", ("Set it; look:", "  date")
+            )
+        elif now >= authority.not_after:
+            yield _failed(subject, "authority", f"ended on {until}", ("Make its successor:", "  devtls trust"))
+        elif authority.not_after - now <= ca.RENEWED_BEFORE:
+            cure = ("Make its successor:", "  devtls trust")
+            yield Check(subject, Verdict.NOTED, f"ends on {until}", "authority", cure=cure)
+        else:
+            yield _secret(subject, authority.directory / "issuer.pem", limits)
+
+
+def _secret(subject: str, key: Path, limits: str) -> Check:
+    try:
+        refuse_readable_by_others(key)
+    except DevtlsError as error:
+        return _failed(subject, "authority", str(error), error.cure)
+    except OSError as error:
+        return _failed(subject, "authority", f"its key cannot be read: {error.strerror}", ())
+    return Check(subject, Verdict.PASSED, limits)
+
+
+def _strangers(names: Sequence[str], known: Sequence[Authority]) -> Iterator[Check]:
+    for name in names:
+        if not any(each.covers(name) for each in known):
+            yield _failed(f"CA for {name}", "authority", "is not there", ("Make it:", f"  devtls trust {name}"))
+    if not names and not known:
+        cure = ("Make the first, and have it trusted:", "  devtls trust")
+        yield Check("CA", Verdict.NOTED, "there is none yet", "authority", cure=cure)
+
+
+def _stores(stores: Stores, authorities: Sequence[Authority]) -> Iterator[Check]:
+    for store in stores.everything if authorities else ():
+        missing = [each for each in authorities if not store.is_trusted(each)]
+        if not missing:
+            yield Check(f"trust: {store.name}", Verdict.PASSED, f"trusts {_all_names(authorities)}")
+        elif store in stores.left:
+            fact = f"does not trust {_all_names(missing)}, and only you can change it"
+            yield Check(f"trust: {store.name}", Verdict.NOTED, fact, "store", cure=EXEC)
+        else:
+            yield _failed(f"trust: {store.name}", "store", f"does not trust {_all_names(missing)}", TRUST)
+    for trouble in stores.troubles:
+        yield Check(f"trust: {trouble.store}", Verdict.NOTED, trouble.fact, "store", cure=trouble.cure)
+
+
+def _certificates(authorities: Sequence[Authority], now: datetime) -> tuple[tuple[Authority, Certificate], ...]:
+    """A leaf of each authority, in memory alone; one whose key cannot be used was told about."""
+    from devtls.ca.profile import issue_leaf
+    from devtls.trust.listener import Certificate
+
+    made = []
+    for authority in authorities:
+        key = authority.directory / "issuer.pem"
+        try:
+            refuse_readable_by_others(key)
+            leaf = issue_leaf(key.read_bytes(), host_for(authority), now=now)
+        except (OSError, ValueError, TypeError, DevtlsError):
+            continue
+        made.append((authority, Certificate(host_for(authority), leaf.fullchain, leaf.key)))
+    return tuple(made)
+
+
+def host_for(authority: Authority) -> str:
+    """A name to ask for. Not localhost: browsers treat it in ways of their own."""
+    return "devtls.test" if authority.covers("devtls.test") else authority.subtrees[0]
+
+
+def _clients(
+    shown: Sequence[tuple[Authority, Certificate]],
+    stores: Stores,
+    authorities: Sequence[Authority],
+    environment: Mapping[str, str],
+    *,
+    is_quick: bool,
+) -> Iterator[Check]:
+    from devtls.trust.handshakes import Question, ask_all
+
+    profile = _firefox_profile(stores)
+    found = [
+        each
+        for each in find_clients(environment)
+        if not (is_quick and (each.client.is_browser or each.client.roots is Roots.JAVA))
+    ]
+    for each in [each for each in found if each.client.roots is Roots.FIREFOX and not profile]:
+        found.remove(each)
+        cure = ("Start it once, then:", "  devtls trust")
+        yield Check(
+            each.client.name, Verdict.NOTED, "was never started by you: it has no profile yet", "client", cure=cure
+        )
+    certificates = tuple(certificate for _authority, certificate in shown)
+    asked = ask_all([Question(each, certificates, environment, profile) for each in found])
+    system_trusts = all(
+        store.is_trusted(each) for store in stores.found if store.name == "system store" for each in authorities
+    )
+    for each, told in zip(found, asked, strict=True):
+        yield judge_client(each, tuple(zip((a for a, _ in shown), told, strict=True)), system_trusts=system_trusts)
+
+
+def judge_client(found: FoundClient, told: Sequence[tuple[Authority, Told]], *, system_trusts: bool) -> Check:
+    """What a client's answers come to; pure."""
+    from devtls.trust.listener import Answer
+
+    client = found.client
+    refused = [authority for authority, each in told if each.answer is Answer.REFUSED]
+    silent = [each for _authority, each in told if each.answer is Answer.SILENT]
+    if refused:
+        alerts = dict.fromkeys(each.alert for _authority, each in told if each.alert)
+        evidence = tuple(f"it said: {alert}" for alert in alerts)
+        fact = f"refuses {_all_names(refused)}"
+        if _reads_no_store(client, system_trusts=system_trusts):
+            fact = f"{fact}: it takes its roots from its own list"
+            return Check(client.name, Verdict.NOTED, fact, "client", "client-own-roots", EXEC, evidence)
+        fact = f"{fact} ({client.roots})"
+        return Check(client.name, Verdict.FAILED, fact, "client", "client-refuses", TRUST, evidence)
+    if silent:
+        fact = f"could not be asked: {silent[0].said or 'it said nothing'}"
+        return Check(client.name, Verdict.UNKNOWN, fact, "client", "client-silent", evidence=(found.program,))
+    return Check(client.name, Verdict.PASSED, f"trusts {_all_names([authority for authority, _ in told])}")
+
+
+def _reads_no_store(client: Client, *, system_trusts: bool) -> bool:
+    """Whether `devtls trust` changes nothing for it: it has a list of its own, or does not read the system's store."""
+    return client.roots is Roots.OWN or (client.roots is Roots.SYSTEM and system_trusts)
+
+
+def _firefox_profile(stores: Stores) -> Path | None:
+    """The profile that was used last; the others are told about as stores."""
+    places = [each.place for each in stores.found if isinstance(each, NssStore) and each.name.startswith("Firefox")]
+    return max(places, key=lambda place: _changed(place / "prefs.js"), default=None)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _leftovers(paths: Paths, environment: Mapping[str, str], stores: Stores) -> Iterator[Check]:
+    for each in find_leftovers(paths.home, environment, stores.everything):
+        trusted = f"its root is trusted by {', '.join(each.stores)}" if each.stores else "its root is in no store"
+        keys = f"its key {each.keys[0]} can sign any site" if each.keys else "its key is not where it keeps it"
+        cure = ("Remove it, when you do not need it any more:", *each.cure)
+        yield Check(each.tool, Verdict.NOTED, f"{keys}; {trusted}", "leftover", "leftover-root", cure)
+
+
+def _receipts(paths: Paths) -> Iterator[Check]:
+    try:
+        unfinished = [each for each in receipts.load_receipts(paths) if not each.done]
+    except DevtlsError as error:
+        yield _failed("trust.json", "receipt", str(error), error.cure)
+        return
+    for each in unfinished:
+        fact = f"adding {each.root} was begun and not confirmed"
+        yield Check(each.store, Verdict.NOTED, fact, "receipt", cure=("Finish it:", "  devtls trust"))
+
+
+def _hosts() -> Iterator[Check]:
+    try:
+        names = hosts.names_in_block(read_or_none(HOSTS) or b"")
+    except OSError as error:
+        yield Check(str(HOSTS), Verdict.UNKNOWN, f"cannot be read: {error.strerror}", "hosts")
+        return
+    if names:
+        yield Check(str(HOSTS), Verdict.PASSED, f"leads {', '.join(names)} to this machine")
+
+
+def _failed(subject: str, layer: str, fact: str, cure: Sequence[str]) -> Check:
+    return Check(subject, Verdict.FAILED, fact, layer, cure=tuple(cure))
+
+
+def _names(authority: Authority) -> str:
+    return " and ".join(authority.subtrees)
+
+
+def _all_names(authorities: Sequence[Authority]) -> str:
+    return ", ".join(name for each in authorities for name in each.subtrees)

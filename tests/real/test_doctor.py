@@ -1,0 +1,58 @@
+"""`devtls doctor`: what it tells of a machine is so."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.real.love_cat import devtls
+
+if TYPE_CHECKING:
+    from tests.real.machine import Machine
+
+HOME = "/home/dev"
+OF_THE_SYSTEM = ("curl", "wget", "git", "openssl", "gnutls-cli", "Python", "Ruby", "Go", "Java")
+
+
+def diagnose(machine: Machine, *words: str) -> dict[str, dict[str, Any]]:
+    """Each check by its subject."""
+    document = json.loads(devtls(machine, HOME, "doctor", "--json", *words).stdout)
+    assert document["schema"] == "devtls.doctor/1"
+    return {check["subject"]: check for check in document["checks"]}
+
+
+def test_it_says_how_to_begin_and_leaves_no_trace(machine: Machine) -> None:
+    look = ["find", HOME, "-newer", "/etc/hosts"]
+    before = machine.run(look, check=True).stdout
+    told = devtls(machine, HOME, "doctor")
+    assert told.status == 0, told.output
+    assert "devtls trust" in told.output
+    assert machine.run(look, check=True).stdout == before
+
+
+def test_clients_of_the_system_refuse_before_trust_and_accept_after_and_refuse_again(machine: Machine) -> None:
+    assert devtls(machine, HOME, "trust", "love.cat").status == 0
+    after = diagnose(machine)
+    assert {name: after[name]["verdict"] for name in OF_THE_SYSTEM} == dict.fromkeys(OF_THE_SYSTEM, "passed")
+    assert (after["trust: Chromium"]["verdict"], after["Chromium"]["verdict"]) == ("passed", "passed")
+    assert devtls(machine, HOME, "untrust", "love.cat").status == 0
+    again = diagnose(machine, "love.cat")
+    assert {name: again[name]["verdict"] for name in OF_THE_SYSTEM} == dict.fromkeys(OF_THE_SYSTEM, "failed")
+    assert devtls(machine, HOME, "doctor", "love.cat", "--quick").status == 1
+
+
+def test_the_roots_and_keys_that_mkcert_and_caddy_left_are_named_with_the_commands(machine: Machine) -> None:
+    machine.run(["mkcert", "-install"], check=True)
+    machine.run(["mkdir", "-p", f"{HOME}/.local/share/caddy/pki/authorities/local"], check=True)
+    options = " admin off\n auto_https disable_redirects\n skip_install_trust\n"
+    caddyfile = f"{{\n{options}}}\nhttps://localhost:9443 {{\n tls internal\n}}\n"
+    machine.write(f"{HOME}/Caddyfile", caddyfile)
+    caddy = machine.start(["caddy", "run", "--config", f"{HOME}/Caddyfile"])
+    caddy.wait_for("serving initial configuration")
+    caddy.send_signal("TERM")
+    caddy.wait()
+    found = diagnose(machine, "--quick")
+    assert f"{HOME}/.local/share/mkcert/rootCA-key.pem can sign any site" in found["mkcert"]["fact"]
+    assert "system store" in found["mkcert"]["fact"]
+    assert "  mkcert -uninstall" in found["mkcert"]["cure"]
+    assert "root.key can sign any site; its root is in no store" in found["Caddy"]["fact"]
