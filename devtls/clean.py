@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import Struct, field
 
 from devtls import hosts
-from devtls.ca.store import describe_owner
+from devtls.ca.store import describe_owner, load_authorities
 from devtls.system import root
 from devtls.system.door import ask_root, done_line
 from devtls.system.files import read_or_none
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from devtls.model import Authority
     from devtls.system.paths import Paths
     from devtls.trust import Change
+    from devtls.trust.clients import Trusting
 
 
 class Cleaned(Struct):
@@ -38,21 +39,40 @@ class Cleaned(Struct):
 
 
 def clean(
-    paths: Paths, environment: Mapping[str, str], *, is_interactive: bool, asking: Callable[[root.RootCall], None]
+    paths: Paths,
+    environment: Mapping[str, str],
+    *,
+    is_interactive: bool,
+    asking: Callable[[root.RootCall], None],
+    who_trusts: Callable[[Sequence[Authority]], Trusting],
 ) -> Cleaned:
-    """Do it; running it twice changes nothing. No project may be up."""
+    """Do it; running it twice changes nothing. No project may be up.
+
+    Once the roots are gone and the keys are not yet, `who_trusts` asks programs of this machine by a handshake.
+    """
     cleaned = Cleaned()
+    was_trusted = bool(receipts.load_receipts(paths))
     stores = find_stores(paths.home, environment, run, paths).everything
     change = receipts.untrust_all(stores, paths, describe_owner(), run)
     _as_root(change, cleaned, edits_hosts=True, is_interactive=is_interactive, asking=asking)
     for receipt in receipts.confirm_gone(stores, paths):
         cleaned.left.append((f"{receipt.root} is still trusted by {receipt.store}", ("Run `devtls clean` again.",)))
+    if was_trusted and not cleaned.left:
+        _prove(who_trusts(load_authorities(paths)), cleaned)
     if not cleaned.left:
         _remove(paths.data, "authorities, keys, receipts", cleaned)
         _remove(paths.state, "logs, state", cleaned)
         with contextlib.suppress(OSError):  # it was never made, or another home of this user has sockets in it
             paths.short_sockets.rmdir()
     return cleaned
+
+
+def _prove(trusting: Trusting, cleaned: Cleaned) -> None:
+    for client in trusting.still:
+        cure = ("Its roots are somewhere that devtls does not know; see what it trusts:", "  devtls doctor")
+        cleaned.left.append((f"{client} still trusts certificates of devtls, by a handshake", cure))
+    if trusting.asked and not trusting.still:
+        cleaned.done.append((f"trust of {', '.join(trusting.asked)}", "proved: each refuses a handshake"))
 
 
 def untrust(

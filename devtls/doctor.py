@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime, timedelta
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from devtls import hosts
 from devtls.ca import store as ca
@@ -15,13 +19,12 @@ from devtls.system.files import read_or_none
 from devtls.system.root import HOSTS
 from devtls.system.run import run
 from devtls.trust import find_stores, receipts
-from devtls.trust.clients import Roots, find_clients
+from devtls.trust.clients import Roots, Trusting, find_clients
 from devtls.trust.leftovers import find_leftovers
 from devtls.trust.nss import NssStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from devtls.model import Authority
     from devtls.system.paths import Paths
@@ -30,8 +33,9 @@ if TYPE_CHECKING:
     from devtls.trust.handshakes import Told
     from devtls.trust.listener import Certificate
 
+QUICK = ("curl", "Python", "Java")  # the clients that tell within a second whether a store forgot a root
 TRUST = ("Have it trusted:", "  devtls trust")
-EXEC = ("It is not led by any store; run it with our environment:", "  devtls exec -- COMMAND")
+EXEC = ("Services of `devtls up` trust them; in a terminal:", "  devtls exec -- COMMAND", '  eval "$(devtls env)"')
 
 
 def examine(
@@ -41,17 +45,15 @@ def examine(
     now = datetime.now(UTC)
     known = ca.load_authorities(paths)
     wanted = tuple(each for each in known if not names or any(each.covers(name) for name in names))
-    stores = find_stores(paths.home, environment, run, paths)
+    stores = find_stores(paths.home, environment, run)
     checks = [*_authorities(wanted, paths, now), *_strangers(names, known), *_stores(stores, wanted)]
-    certificates = _certificates(wanted, now)
+    certificates = certificates_of([each for each in wanted if each.not_before <= now < each.not_after], now)
     if certificates:
         checks += _clients(certificates, stores, wanted, environment, is_quick=is_quick)
     return (*checks, *_leftovers(paths, environment, stores), *_receipts(paths), *_hosts())
 
 
 def _authorities(authorities: Sequence[Authority], paths: Paths, now: datetime) -> Iterator[Check]:
-    from devtls.ca.profile import AUTHORITY_DAYS, BACKDATED
-
     for broken in ca.find_broken(paths):
         away = (
             "Make a new one:",
@@ -62,10 +64,9 @@ def _authorities(authorities: Sequence[Authority], paths: Paths, now: datetime) 
     for authority in authorities:
         subject, until = f"CA for {_names(authority)}", f"{authority.not_after:%Y-%m-%d}"
         limits = f"can sign these names and those below them, until {until}"
-        if now < authority.not_after - timedelta(days=AUTHORITY_DAYS) - BACKDATED:
-            yield _failed(
-                subject, "clock", "is not valid yet: this machine's clock is behind", ("Set it; look:", "  date")
-            )
+        if now < authority.not_before:
+            fact = f"begins on {authority.not_before:%Y-%m-%d}: this machine's clock is behind, or was ahead; not used"
+            yield Check(subject, Verdict.NOTED, fact, "clock", cure=("Set the clock, if it is behind; look:", "  date"))
         elif now >= authority.not_after:
             yield _failed(subject, "authority", f"ended on {until}", ("Make its successor:", "  devtls trust"))
         elif authority.not_after - now <= ca.RENEWED_BEFORE:
@@ -101,14 +102,15 @@ def _stores(stores: Stores, authorities: Sequence[Authority]) -> Iterator[Check]
             yield Check(f"trust: {store.name}", Verdict.PASSED, f"trusts {_all_names(authorities)}")
         elif store in stores.left:
             fact = f"does not trust {_all_names(missing)}, and only you can change it"
-            yield Check(f"trust: {store.name}", Verdict.NOTED, fact, "store", cure=EXEC)
+            cure = tuple(line for each in missing for trouble in store.trust(each).troubles for line in trouble.cure)
+            yield Check(f"trust: {store.name}", Verdict.NOTED, fact, "store", cure=(*cure, *EXEC))
         else:
             yield _failed(f"trust: {store.name}", "store", f"does not trust {_all_names(missing)}", TRUST)
     for trouble in stores.troubles:
         yield Check(f"trust: {trouble.store}", Verdict.NOTED, trouble.fact, "store", cure=trouble.cure)
 
 
-def _certificates(authorities: Sequence[Authority], now: datetime) -> tuple[tuple[Authority, Certificate], ...]:
+def certificates_of(authorities: Sequence[Authority], now: datetime) -> tuple[tuple[Authority, Certificate], ...]:
     """A leaf of each authority, in memory alone; one whose key cannot be used was told about."""
     from devtls.ca.profile import issue_leaf
     from devtls.trust.listener import Certificate
@@ -127,7 +129,7 @@ def _certificates(authorities: Sequence[Authority], now: datetime) -> tuple[tupl
 
 def host_for(authority: Authority) -> str:
     """A name to ask for. Not localhost: browsers treat it in ways of their own."""
-    return "devtls.test" if authority.covers("devtls.test") else authority.subtrees[0]
+    return "devtls.test" if authority.covers("devtls.test") else authority.names[0]
 
 
 def _clients(
@@ -157,8 +159,49 @@ def _clients(
     system_trusts = all(
         store.is_trusted(each) for store in stores.found if store.name == "system store" for each in authorities
     )
+    own = [each for each in found if _reads_no_store(each.client, system_trusts=system_trusts)]
+    cured = _ask_trusting(own, certificates, authorities, environment)
     for each, told in zip(found, asked, strict=True):
-        yield judge_client(each, tuple(zip((a for a, _ in shown), told, strict=True)), system_trusts=system_trusts)
+        judged = judge_client(each, tuple(zip((a for a, _ in shown), told, strict=True)), system_trusts=system_trusts)
+        if judged.code == "client-own-roots" and each.client.name not in cured:
+            judged = replace(judged, verdict=Verdict.FAILED, fact=f"{judged.fact}; with `devtls exec`, too")
+        yield judged
+
+
+def _ask_trusting(
+    clients: Sequence[FoundClient],
+    certificates: tuple[Certificate, ...],
+    authorities: Sequence[Authority],
+    environment: Mapping[str, str],
+) -> frozenset[str]:
+    """The names of the clients that trust all of them in the environment that `devtls exec` makes."""
+    from devtls.trust.handshakes import Question, ask_all
+    from devtls.trust.listener import Answer
+    from devtls.trust.runtimes import prepare
+
+    with tempfile.TemporaryDirectory(prefix="devtls-") as folder:
+        prepared = prepare(environment, [each.root for each in authorities], Path(folder) / "environment")
+        trusting = {**environment, **prepared.variables}
+        asked = ask_all([Question(each, certificates, trusting) for each in clients])
+    accepted = zip(clients, asked, strict=True)
+    return frozenset(
+        each.client.name for each, told in accepted if all(answer.answer is Answer.ACCEPTED for answer in told)
+    )
+
+
+def who_trusts(authorities: Sequence[Authority], paths: Paths, environment: Mapping[str, str]) -> Trusting:
+    """Ask the quick clients of the stores whether they trust any of these authorities, led by no variable of ours."""
+    from devtls.trust.handshakes import who_still_trusts
+    from devtls.trust.runtimes import directory_of
+
+    ours = str(directory_of(paths))
+    bare = {name: value for name, value in environment.items() if ours not in value}
+    clients = [each for each in find_clients(bare) if each.client.name in QUICK]
+    certificates = tuple(certificate for _authority, certificate in certificates_of(authorities, datetime.now(UTC)))
+    if not certificates:
+        return Trusting()
+    trusting = who_still_trusts(certificates, clients, bare)
+    return Trusting(tuple(each.client.name for each in clients), tuple(dict.fromkeys(name for name, _host in trusting)))
 
 
 def judge_client(found: FoundClient, told: Sequence[tuple[Authority, Told]], *, system_trusts: bool) -> Check:
@@ -235,8 +278,8 @@ def _failed(subject: str, layer: str, fact: str, cure: Sequence[str]) -> Check:
 
 
 def _names(authority: Authority) -> str:
-    return " and ".join(authority.subtrees)
+    return " and ".join(authority.names)
 
 
 def _all_names(authorities: Sequence[Authority]) -> str:
-    return ", ".join(name for each in authorities for name in each.subtrees)
+    return ", ".join(name for each in authorities for name in each.names)

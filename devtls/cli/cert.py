@@ -106,7 +106,7 @@ def _find_or_make(
             *there,
         )
     made = create_authority(paths, wanted, now)
-    fact = f"a new certificate authority: it can sign {', '.join(wanted)} and what is below them, and nothing else"
+    fact = f"a new certificate authority was made: it can sign {', '.join(wanted)}, names below, and nothing else"
     real = (real_domain_notice(domain) for domain in made.subtrees)
     return made, [(fact, ()), *(notice for notice in real if notice)]
 

@@ -34,6 +34,7 @@ def clean(as_json: bool) -> None:
     from devtls.clean import clean as take_back
     from devtls.cli.ps import all_statuses
     from devtls.cli.talk import Talk
+    from devtls.doctor import who_trusts
     from devtls.report import render_done, render_notices
     from devtls.system.paths import find_paths
 
@@ -45,7 +46,13 @@ def clean(as_json: bool) -> None:
         )
     _refuse_starting(paths)
     talk = Talk(sys.stderr if as_json else sys.stdout)
-    cleaned = take_back(paths, os.environ, is_interactive=is_interactive(), asking=talk.asking)
+    cleaned = take_back(
+        paths,
+        os.environ,
+        is_interactive=is_interactive(),
+        asking=talk.asking,
+        who_trusts=lambda authorities: who_trusts(authorities, paths, os.environ),
+    )
     if as_json:
         left = [{"fact": fact, "cure": list(cure)} for fact, cure in cleaned.left]
         say_json({"schema": "devtls.clean/1", "done": [subject for subject, _ in cleaned.done], "left": left})

@@ -119,6 +119,13 @@ class FoundClient(Struct, frozen=True):
     program: str
 
 
+class Trusting(Struct, frozen=True):
+    """Which clients were asked whether they trust something, and which of them do; both by name."""
+
+    asked: tuple[str, ...] = ()
+    still: tuple[str, ...] = ()
+
+
 def find_clients(environment: Mapping[str, str]) -> tuple[FoundClient, ...]:
     """Return those that are on the PATH, in the order of the table."""
     path = environment.get("PATH")
