@@ -43,6 +43,11 @@ def load_authorities(paths: Paths) -> tuple[Authority, ...]:
     return tuple(sorted((each for each in found if each), key=lambda each: (each.not_after, each.id)))
 
 
+def issuer_spki(authority: Authority) -> str:
+    """SHA-256 of the issuer's public key, base64; nothing where older facts do not say it."""
+    return str(read_facts(authority.directory / "facts.json").get("issuer_spki", ""))
+
+
 def find_broken(paths: Paths) -> tuple[Path, ...]:
     """Return the directories of authorities that are damaged: truncated, unreadable, or edited."""
     return tuple(each for each in _authority_directories(paths) if not _read_authority(each))

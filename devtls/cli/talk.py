@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 
 from devtls import report
 from devtls.cli.output import say, style_of
+from devtls.plan import CreateAuthority
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TextIO
 
+    from devtls.model import Notice
     from devtls.plan import Item
     from devtls.system.root import RootCall
+
+
+def real_domain_notices(items: Iterable[Item]) -> list[Notice]:
+    """What it means to serve a name that may be a real one, told when its authority is made."""
+    from devtls.config import real_domain_notice
+
+    created = (name for item in items if isinstance(item, CreateAuthority) for name in item.subtrees)
+    return [notice for name in created if (notice := real_domain_notice(name))]
 
 
 class Talk:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from devtls import report
 from devtls.cli.output import is_interactive, say, say_json
-from devtls.cli.talk import Talk
+from devtls.cli.talk import Talk, real_domain_notices
+from devtls.errors import DevtlsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +26,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[DOMAIN]...")
+@click.option("--export", "folder", type=click.Path(path_type=Path), help="Write the roots for containers and phones.")
 @click.option("--no-new-ca", is_flag=True, help="Fail rather than make a new certificate authority.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
-def trust(names: tuple[str, ...], no_new_ca: bool, dry_run: bool, as_json: bool) -> None:
+def trust(names: tuple[str, ...], folder: Path | None, no_new_ca: bool, dry_run: bool, as_json: bool) -> None:
     """Have the system and the browsers trust the authorities of these domains, and of all that you have.
 
     Each domain gets an authority of its own, which can sign that domain and what is below it, and nothing else. One for
@@ -40,6 +44,9 @@ def trust(names: tuple[str, ...], no_new_ca: bool, dry_run: bool, as_json: bool)
     from devtls.system.paths import find_paths
 
     paths = find_paths(os.environ)
+    if folder:
+        _export(folder, paths, as_json=as_json)
+        return
     wanted = _wanted(names, paths)
     talk = Talk(sys.stderr if as_json else sys.stdout)
     machine = look_at_trust(wanted, paths, os.environ, is_interactive=is_interactive())
@@ -51,12 +58,32 @@ def trust(names: tuple[str, ...], no_new_ca: bool, dry_run: bool, as_json: bool)
     application = Application(machine, plan, replan=plan_for, paths=paths, told=talk, is_interactive=is_interactive())
     applied = application.run()
     notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in machine.stores.troubles)]
+    notices += real_domain_notices(plan.items)
     say(report.render_notices(notices, talk.style), talk.stream)
     say(_closing_words(applied), talk.stream)
     refused = _untrusting(machine, applied)
     if as_json:
         say_json(_facts(machine, applied, notices))
     sys.exit(1 if refused or machine.stores.troubles else 0)
+
+
+def _export(folder: Path, paths: Paths, *, as_json: bool) -> None:
+    """Write the roots of all authorities that are valid today; no store is touched."""
+    from devtls.ca.store import load_authorities
+    from devtls.system.templates import find_templates
+    from devtls.trust.export import export
+
+    now = datetime.now(UTC)
+    authorities = [each for each in load_authorities(paths) if each.not_before <= now < each.not_after]
+    if not authorities:
+        raise DevtlsError("there is no certificate authority to export yet", "Make one:", "  devtls trust DOMAIN")
+    exported = export(authorities, folder, find_templates(os.environ))
+    if as_json:
+        files = [str(path.absolute()) for path in exported.files]
+        say_json({"schema": "devtls.export/1", "files": files, "skipped": exported.skipped})
+        return
+    say(str(path) for path in exported.files)
+    say([f"How to use them in containers and on phones: {exported.files[-1]}"])
 
 
 def _wanted(names: Sequence[str], paths: Paths) -> tuple[tuple[str, ...], ...]:

@@ -16,15 +16,15 @@ from msgspec.structs import replace
 
 from devtls import report
 from devtls.cli.output import is_interactive, say, say_json
-from devtls.cli.talk import Talk
+from devtls.cli.talk import Talk, real_domain_notices
 from devtls.errors import ConflictError, DevtlsError, NotRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from devtls.apply import Applied
-    from devtls.model import Project
+    from devtls.model import Authority, Project
     from devtls.plan import Found, Plan
     from devtls.session.setup import Setup
     from devtls.system.channel import Client, Message
@@ -192,6 +192,7 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
     troubles = () if project.is_isolated else machine.stores.troubles
     trust = trusting_services(os.environ, project)
     notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles), *trust.notices]
+    notices += real_domain_notices(plan.items)
     say(report.render_notices(notices, talk.style), talk.stream)
     names = tuple(each if each in applied.named else localhost_name(each) for each in project.domains)
     screen = talk.stream.fileno()
@@ -214,21 +215,36 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
         document=sys.stdout.fileno() if as_json else None,
         columns=os.get_terminal_size(screen).columns if os.isatty(screen) else None,
         since=STARTED,
-        closing_words=_closing_words(applied, names),
+        closing_words=_closing_words(applied, names, is_isolated=project.is_isolated),
         trust=trust.variables,
     )
 
 
-def _closing_words(applied: Applied, names: tuple[str, ...]) -> tuple[str, ...]:
+def _closing_words(applied: Applied, names: tuple[str, ...], *, is_isolated: bool) -> tuple[str, ...]:
     """What a person must know before they open the page."""
     from devtls.checks.elsewhere import remote_hints
     from devtls.trust.nss_places import find_running_browsers
 
-    words = []
+    words = [] if not is_isolated else _isolated_words(applied.authorities, names, applied.https_port)
     if applied.browsers and (running := find_running_browsers(os.getuid())):
         words.append(f"Restart {' and '.join(running)}: a running one does not notice a new certificate authority.")
     roots = [authority.root for authority in applied.authorities]
     return (*words, *remote_hints(os.environ, names, roots, applied.https_port))
+
+
+def _isolated_words(authorities: Sequence[Authority], names: tuple[str, ...], port: int) -> list[str]:
+    """How to reach what no store of this machine trusts."""
+    from devtls.ca.store import issuer_spki
+    from devtls.model import authority_of
+
+    spkis = ",".join(spki for each in authorities if (spki := issuer_spki(each)))
+    url = f"https://{authority_of(names[0], port)}"
+    browser = f'chromium --user-data-dir="$(mktemp -d)" --ignore-certificate-errors-spki-list={spkis} {url}'
+    return [
+        "No store was touched. What you start in this way trusts it, and a browser with a profile of its own:",
+        f"  devtls exec -- curl {url}",
+        f"  {browser}",
+    ]
 
 
 def _wait_for_lock(path: Path, talk: Talk) -> int:

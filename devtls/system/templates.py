@@ -27,7 +27,7 @@ def find_templates(environment: Mapping[str, str]) -> Path:
     return packaged if packaged.is_dir() else package.parent / "templates"  # an editable install
 
 
-def fill(folder: Path, name: str, **fields: str) -> str:
+def fill(folder: Path, name: str, /, **fields: str) -> str:
     """Return a template's text with its fields filled in; `name` is its path in the folder, "nginx/site.conf".
 
     Raises:
