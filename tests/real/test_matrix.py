@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import shutil
-from ipaddress import ip_address
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from devtls.trust.clients import CLIENTS
 from tests.real.browsers import firefox
+from tests.real.clients import ask, bring_clients, question, sign
 from tests.real.love_cat import devtls
 from tests.real.machine import Machine
 from tests.real.test_browsers import authority_for
@@ -26,9 +19,8 @@ if TYPE_CHECKING:
 
     from tests.real.installation import Installed
 
-NODE_MODULES = Path(__file__).parents[1] / "clients/node_modules"
 NAMES = tuple(client.name for client in CLIENTS if client.name != "PHP")
-OWN_ROOTS = {"Node": "NODE_EXTRA_CA_CERTS", "Bun": "NODE_EXTRA_CA_CERTS", "Deno": "DENO_CERT"}
+OWN_ROOTS = {"Node", "Bun", "Deno"}
 
 # What is asked: the name that is asked for, the one in the certificate, and the days until it ends.
 CASES = {
@@ -44,47 +36,10 @@ ACCEPTED = {"love.cat", "*.love.cat", "an address"}
 Answers = dict[str, dict[str, list[str]]]
 
 
-def sign(issuer_pem: str, name: str, days: int) -> dict[str, str]:
-    """A leaf for any name, by hand, with the key that is on the disk."""
-    key = serialization.load_pem_private_key(issuer_pem.encode(), None)
-    issuer = x509.load_pem_x509_certificates(issuer_pem.encode())[0]
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    own = ec.generate_private_key(ec.SECP256R1())
-    san: x509.GeneralName = x509.IPAddress(ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
-    now = dt.datetime.now(dt.UTC)
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-        issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    )
-    leaf = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "a thief")]))
-        .issuer_name(issuer.subject)
-        .public_key(own.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=2))
-        .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([san]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(identifier, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = own.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    chain = leaf.public_bytes(pem) + issuer.public_bytes(pem)
-    return {"chain": chain.decode(), "key": private.decode()}
-
-
 @pytest.fixture(scope="module")
 def trusting(installed: Installed) -> Iterator[Machine]:
     """A machine whose user had a Firefox profile and has typed `devtls trust love.cat`, with Bun and Deno."""
-    clients = installed.directory / "clients"
-    clients.mkdir(mode=0o755)
-    for name, pattern in {"bun": "bun/bin/bun.exe", "deno": "@deno/*/deno"}.items():
-        found = list(NODE_MODULES.glob(pattern))
-        assert found, f"{name} is missing: cd tests/clients && npm ci"
-        shutil.copy(found[0], clients / name)
-        (clients / name).chmod(0o755)
+    bring_clients(installed)
     with Machine(installed, "free") as machine:
         assert firefox(machine, "about:blank").error == ""
         trusted = devtls(machine, "/home/dev", "trust", "love.cat")
@@ -92,27 +47,23 @@ def trusting(installed: Installed) -> Iterator[Machine]:
         yield machine
 
 
-def ask(machine: Machine, names: tuple[str, ...], profile: str, *, told_root: bool = True) -> Answers:
-    """What each client answers to each case."""
-    place = authority_for(machine, "love.cat")
-    issuer = machine.read(f"{place}/issuer.pem")
+def answer(machine: Machine, names: tuple[str, ...], profile: str, *, told_root: bool = True) -> Answers:
+    """What each client answers to each case; those with a list of their own are told as `devtls exec` tells them."""
+    issuer = machine.read(f"{authority_for(machine, 'love.cat')}/issuer.pem")
+    variables = json.loads(machine.run(["devtls", "env", "--json"], check=True).stdout)["variables"]
     shown = [{"host": host, **sign(issuer, name, days)} for host, name, days in CASES.values()]
     questions = [
-        {
-            "client": name,
-            "profile": profile if name == "Firefox" else "",
-            "environment": {OWN_ROOTS[name]: f"{place}/root.pem"} if told_root and name in OWN_ROOTS else {},
-            "shown": shown,
-        }
+        question(
+            name,
+            shown,
+            variables if told_root and name in OWN_ROOTS else {},
+            profile if name == "Firefox" else "",
+        )
         for name in names
     ]
-    driver = str(machine.installed.directory / "asking.py")
-    shutil.copy(Path(__file__).with_name("asking.py"), driver)
-    path = f"{machine.installed.directory / 'clients'}:{machine.environment('dev')['PATH']}"
-    python = str(machine.installed.devtls.with_name("python"))
-    asked: dict[str, Any] = {"stdin": json.dumps(questions), "env": {"PATH": path}, "check": True}
-    answers = json.loads(machine.run([python, "-I", driver], **asked).stdout)
-    return {name: dict(zip(CASES, each, strict=True)) for name, each in zip(names, answers, strict=True)}
+    return {
+        name: dict(zip(CASES, each, strict=True)) for name, each in zip(names, ask(machine, questions), strict=True)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +76,7 @@ def profile(trusting: Machine) -> str:
 
 @pytest.fixture(scope="module")
 def answers(trusting: Machine, profile: str) -> Answers:
-    return ask(trusting, NAMES, profile)
+    return answer(trusting, NAMES, profile)
 
 
 @pytest.mark.parametrize("case", CASES)
