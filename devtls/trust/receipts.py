@@ -17,9 +17,6 @@ from msgspec.structs import asdict, replace
 from devtls.errors import DevtlsError
 from devtls.system.files import locked, make_private_directory, read_or_none, write_atomically
 from devtls.trust import Change, Held, Store, Trouble
-from devtls.trust.java import NAMES as JAVA_NAMES
-from devtls.trust.java import JavaStore, find_keytool
-from devtls.trust.nss import NssStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -145,6 +142,10 @@ def confirm_gone(stores: Iterable[Store], paths: Paths) -> tuple[Receipt, ...]:
 
 def _forgotten_stores(receipts: Iterable[Receipt], stores: Iterable[Store], run: Runner) -> list[Store]:
     """What we changed and nobody names now, such as a removed Firefox profile, or a JDK that left JAVA_HOME."""
+    from devtls.trust.java import NAMES as JAVA_NAMES
+    from devtls.trust.java import JavaStore, find_keytool
+    from devtls.trust.nss import NssStore
+
     known = {str(store.place) for store in stores}
     places = {each.place: each.store for each in receipts if each.place not in known and not each.needs_root}
     forgotten: list[Store] = []
