@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -43,6 +45,7 @@ def test_removing_the_block_gives_back_the_file_byte_for_byte(data: bytes, names
 
 
 @given(FILES, NAMES, st.booleans())
+@example(b"\xef\xbb\xbf# devtls: begin\n\xef\xbb\xbf", [], False)
 def test_rendering_over_any_damage_loses_no_line_of_the_user(data: bytes, names: list[str], ipv6: bool) -> None:
     rendered = hosts.render(data, names, ipv6=ipv6)
     assert foreign_lines(rendered) == foreign_lines(data)
@@ -50,8 +53,8 @@ def test_rendering_over_any_damage_loses_no_line_of_the_user(data: bytes, names:
 
 
 def foreign_lines(data: bytes) -> list[bytes]:
-    """Every line that is not ours, however the markers are; without its end, and without a byte order mark."""
-    lines = [line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n") for line in data.split(b"\n")]
+    """Every line that is not ours, however the markers are; without its end, and without byte order marks before it."""
+    lines = [re.sub(rb"^(?:\xef\xbb\xbf)+", b"", line).rstrip(b"\r\n") for line in data.split(b"\n")]
     return [line for line in lines if line and not hosts._is_ours(line)]
 
 
