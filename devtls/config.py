@@ -168,7 +168,7 @@ def real_domain_notice(domain: str) -> Notice | None:
     special = next((name for name in SPECIAL_USE if domain == name or domain.endswith(f".{name}")), None)
     if special in ELSEWHERE:
         return f"{domain} may be a real name in your network; while it is served here, that one is not reached", ()
-    if special or not has_public_suffix(domain):
+    if special or is_address(domain) or not has_public_suffix(domain):
         return None
     fact = (
         f"{domain} may be a real site: the browser sends its cookies to what runs here, obeys its HSTS, and keeps the"

@@ -25,16 +25,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[DOMAIN]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--export", "folder", type=click.Path(path_type=Path), help="Write the roots for containers and phones.")
 @click.option("--no-new-ca", is_flag=True, help="Fail rather than make a new certificate authority.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
 def trust(names: tuple[str, ...], folder: Path | None, no_new_ca: bool, dry_run: bool, as_json: bool) -> None:
-    """Have the system and the browsers trust the authorities of these domains, and of all that you have.
+    """Have the system and the browsers trust the authorities of these names, and of all that you have.
 
-    Each domain gets an authority of its own, which can sign that domain and what is below it, and nothing else. One for
-    localhost and test is always there. An authority that ends soon gets a successor; one that ended is taken out.
+    Each domain, or address of your network, gets an authority of its own, which can sign it and what is below it, and
+    nothing else. One for localhost and test is always there. An authority that ends soon gets a successor; one that
+    ended is taken out.
 
     Ends with 0 when every store trusts them, 1 when one does not.
     """
@@ -89,15 +90,13 @@ def _export(folder: Path, paths: Paths, *, as_json: bool) -> None:
 def _wanted(names: Sequence[str], paths: Paths) -> tuple[tuple[str, ...], ...]:
     """The subtrees of each authority that is to be trusted: the local one, what there is, and what is named."""
     from devtls.ca.store import load_authorities
-    from devtls.config import parse_own_domain
-    from devtls.model import LOCAL_NAMES, is_local
+    from devtls.config import authority_names, parse_certificate_names
+    from devtls.model import LOCAL_NAMES
 
     known = load_authorities(paths)
     wanted = [LOCAL_NAMES, *(authority.names for authority in known)]
-    for name in names:
-        domain = parse_own_domain(name, lambda domain: any(ca.covers(domain) for ca in known))
-        if not is_local(domain) and not any(ca.covers(domain) for ca in known):
-            wanted.append((domain,))
+    named = parse_certificate_names(names, lambda domain: any(ca.covers(domain) for ca in known))
+    wanted += [authority_names([name]) for name in named if not any(ca.covers(name) for ca in known)]
     return tuple(dict.fromkeys(wanted))
 
 

@@ -56,3 +56,22 @@ def test_the_roots_and_keys_that_mkcert_and_caddy_left_are_named_with_the_comman
     assert "system store" in found["mkcert"]["fact"]
     assert "  mkcert -uninstall" in found["mkcert"]["cure"]
     assert "root.key can sign any site; its root is in no store" in found["Caddy"]["fact"]
+
+
+def test_what_is_broken_is_one_line_each_and_stops_nothing(machine: Machine) -> None:
+    """A damaged database, a JAVA_HOME that is nowhere, a key that others can read, a program that is a stub."""
+    assert devtls(machine, HOME, "trust", "love.cat").status == 0
+    machine.write(f"{HOME}/.local/share/pki/nssdb/cert9.db", "not a database")
+    key = machine.run(["sh", "-c", f"ls {HOME}/.local/share/devtls/ca/*/issuer.pem | head -1"], check=True).stdout
+    machine.run(["chmod", "644", key.strip()], check=True)
+    machine.write(f"{HOME}/.local/bin/node", "#!/bin/sh\nexit 1\n", mode="755")
+    told = devtls(machine, HOME, "doctor", "--quick", env={"JAVA_HOME": "/nowhere"})
+    assert told.status == 1, told.output
+    lines = told.stdout.splitlines()
+    assert [line for line in lines if line.startswith("✗ trust: Chromium")], told.output
+    assert [line for line in lines if "JAVA_HOME is '/nowhere'" in line], told.output
+    assert f"chmod 600 {key.strip()}" in told.stdout
+    assert [line for line in lines if line.startswith("? Node")], told.output
+    assert [line for line in lines if line.startswith("✓ curl")], told.output
+    assert "Traceback" not in told.output
+    assert devtls(machine, HOME, "trust", env={"JAVA_HOME": "/nowhere"}).status == 1, "the database cannot be changed"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from tests.real.browsers import chromium, firefox
+from tests.real.love_cat import UP, bring_example
+from tests.real.love_cat import devtls as in_folder
 from tests.real.machine import PASSWORD
 
 if TYPE_CHECKING:
@@ -170,3 +173,36 @@ def test_a_root_past_its_date_is_taken_out_of_every_store_and_deleted(machine: M
     assert (len(roots_in_store(machine)), len(roots_in_nss(machine))) == (2, 2)
     assert machine.run(["ls", f"{HOME}/.local/share/devtls/ca"]).stdout.split().count(old) == 0
     assert old not in machine.read(f"{HOME}/.local/share/devtls/trust.json")
+
+
+def test_an_address_of_the_network_is_trusted_when_it_is_asked_for(machine: Machine) -> None:
+    said = devtls(machine, "trust", "192.168.1.20")
+    assert said.status == 0, said.output
+    assert "now      CA for 192.168.1.20" in said.stdout
+    assert "now " not in devtls(machine, "trust", "192.168.1.20").stdout
+    limits = [
+        machine.run(["openssl", "x509", "-noout", "-ext", "nameConstraints", "-in", f"{CERTIFICATES}/{each}"]).stdout
+        for each in roots_in_store(machine)
+    ]
+    assert ["IP:192.168.1.20/255.255.255.255" in each and "DNS:invalid" in each for each in limits].count(True) == 1
+
+
+def test_a_new_firefox_profile_is_found_by_the_next_run(machine: Machine) -> None:
+    place = bring_example(machine)
+    assert in_folder(machine, place, *UP[1:], "-d").status == 0
+    assert "SEC_ERROR_UNKNOWN_ISSUER" in firefox(machine, "https://love.cat").error  # this makes the profile
+    said = devtls(machine, "trust")
+    assert "now      trust: Firefox, profile" in said.stdout, said.output
+    seen = firefox(machine, "https://love.cat", awaited="Hello, World!")
+    assert (seen.error, seen.is_secure) == ("", True)
+    assert in_folder(machine, place, "down").status == 0
+
+
+def test_a_chromium_that_ran_before_trusts_it_after_a_restart(machine: Machine) -> None:
+    place = bring_example(machine)
+    assert in_folder(machine, place, *UP[1:], "-d", "--isolated").status == 0
+    assert "ERR_CERT_AUTHORITY_INVALID" in chromium(machine, "https://love.cat").error  # this may make its database
+    assert devtls(machine, "trust").status == 0
+    seen = chromium(machine, "https://love.cat", awaited="Hello, World!")
+    assert (seen.error, seen.is_secure) == ("", True)
+    assert in_folder(machine, place, "down").status == 0
