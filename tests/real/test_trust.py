@@ -132,12 +132,13 @@ def test_names_that_are_everybodys_are_refused_before_anything_is_done(machine: 
 MADE_BEFORE = """
 import os, sys
 from datetime import UTC, datetime, timedelta
-from devtls.ca.store import create_authority
+from devtls.ca import store as ca
 from devtls.system.paths import find_paths
 from devtls.system.run import run
 from devtls.trust import find_stores, receipts
 paths = find_paths(os.environ)
-authority = create_authority(paths, ("love.cat",), datetime.now(UTC) - timedelta(days=int(sys.argv[1])))
+ca.BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+authority = ca.create_authority(paths, ("love.cat",), datetime.now(UTC) - timedelta(days=int(sys.argv[1])))
 for store in find_stores(paths.home, os.environ, run).found:
     receipts.trust(store, authority, paths)
 print(authority.id)
