@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def exec(command: tuple[str, ...]) -> None:  # noqa: A001 - the word that users 
 
     prepared = trusting_environment(os.environ, command, Path.cwd())
     say(report.render_notices(prepared.notices, style_of(sys.stderr)), sys.stderr)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so beyond exec
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(command[0], command, {**os.environ, **prepared.variables})  # noqa: S606 - no shell is what is wanted
     except (FileNotFoundError, NotADirectoryError) as error:

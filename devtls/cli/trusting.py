@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from devtls.model import Project
+    from devtls.model import Notice, Project
 
 
 def trusting_environment(environment: Mapping[str, str], argv: Sequence[str], directory: Path) -> Environment:
@@ -42,10 +42,18 @@ def trusting_environment(environment: Mapping[str, str], argv: Sequence[str], di
     return Environment({**prepared.variables, **java}, (*prepared.notices, *notices))
 
 
-def trusting_services(environment: Mapping[str, str], project: Project) -> Environment:
-    """Return what to set for the services of a project; a file that cannot be written is told, and stops nothing."""
-    users = [each.argv for each in project.services if uses_java(each.argv, project.directory)]
-    try:
-        return trusting_environment(environment, users[0] if users else (), project.directory)
-    except DevtlsError as error:
-        return Environment({}, ((f"services trust what they did before: {error}", error.cure),))
+def trusting_services(
+    environment: Mapping[str, str], project: Project
+) -> tuple[dict[str, Mapping[str, str]], tuple[Notice, ...]]:
+    """Return what to set for each service by its name; a file that cannot be written is told, and stops nothing."""
+    variables: dict[str, Mapping[str, str]] = {}
+    notices: dict[Notice, None] = {}
+    for service in project.services:
+        try:
+            made = trusting_environment({**environment, **service.environment}, service.argv, service.directory)
+        except DevtlsError as error:
+            notices[f"{service.name} trusts what it did before: {error}", error.cure] = None
+            continue
+        variables[service.name] = made.variables
+        notices |= dict.fromkeys(made.notices)
+    return variables, tuple(notices)

@@ -190,8 +190,8 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
     )
     applied = application.run()
     troubles = () if project.is_isolated else machine.stores.troubles
-    trust = trusting_services(os.environ, project)
-    notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles), *trust.notices]
+    trust, doubts = trusting_services(os.environ, project)
+    notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles), *doubts]
     notices += real_domain_notices(plan.items)
     say(report.render_notices(notices, talk.style), talk.stream)
     names = tuple(each if each in applied.named else localhost_name(each) for each in project.domains)
@@ -216,7 +216,7 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
         columns=os.get_terminal_size(screen).columns if os.isatty(screen) else None,
         since=STARTED,
         closing_words=_closing_words(applied, names, is_isolated=project.is_isolated),
-        trust=trust.variables,
+        trust=trust,
     )
 
 

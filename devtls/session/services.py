@@ -211,7 +211,7 @@ class Services:
         return {
             VITE_HOST: self._setup.project.domains[0],
             **self._setup.environment,
-            **self._setup.trust,
+            **self._setup.trust.get(service.name, {}),
             "PORT": str(service.port),
             "HOST": "127.0.0.1",
             "DEVTLS_URL": self._url("web"),

@@ -36,7 +36,7 @@ class Setup(Struct, frozen=True):
         columns: of the terminal; None when there is none.
         since: time.monotonic() of the command's start.
         closing_words: lines told before Ready.
-        trust: variables by which services trust the authorities.
+        trust: for each service the variables by which it trusts the authorities.
     """
 
     project: Project
@@ -58,7 +58,7 @@ class Setup(Struct, frozen=True):
     columns: int | None
     since: float
     closing_words: tuple[str, ...] = ()
-    trust: Mapping[str, str] = field(default_factory=dict)
+    trust: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

@@ -43,8 +43,6 @@ def java_options(
     """Return JAVA_TOOL_OPTIONS, if it is needed, with the user's other options kept; and what is to be told."""
     options = _split(environment.get(VARIABLE, ""))
     named = next((each.removeprefix(STORE) for each in options if each.startswith(STORE)), "")
-    if named.startswith(str(folder)):  # ours: we are inside `devtls exec`
-        return {}, ()
     password = next((each.removeprefix(STORE_PASSWORD) for each in options if each.startswith(STORE_PASSWORD)), "")
     keystore = Path(named) if named else find_java_keystore(environment)
     if keystore is None or not keystore.is_file():

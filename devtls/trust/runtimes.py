@@ -113,7 +113,7 @@ def prepare(environment: Mapping[str, str], roots: Sequence[Path], folder: Path)
     index = _read_index(folder)
     wanted = plan(environment, roots, folder, find_bundle(), index)
     recipes = {recipe.name: recipe for recipe in wanted.variables.values()}
-    if any(index.get(name) != _facts(recipe) for name, recipe in recipes.items()):
+    if any(index.get(name) != _facts(each) or not (folder / name).is_file() for name, each in recipes.items()):
         make_private_directory(folder)
         with locked(folder / ".lock"):
             _write(recipes, folder)
@@ -143,7 +143,13 @@ def plan(
         value = environment.get(name, "")
         if name in REPLACING_IF_SET and not value:
             continue
+        if _is_of(folder, value) and not index.get(Path(value).name, {}):
+            continue  # ours, and what it was made of is not known any more: it has all that is needed
         base = _base_of(value, folder, index)
+        if base and base.is_dir():
+            fact = f"{name} is a folder, and is left as it is: programs that read it will not trust your roots"
+            notices[value] = (fact, ("Name a file instead, such as:", f"  export {name}={bundle or 'FILE.pem'}"))
+            continue
         if base and not os.access(base, os.R_OK):
             fact = f"{name} is {value!r}, which cannot be read: programs trust what the system trusts, and your roots"
             notices[value] = (fact, ("Set it right, or go without:", f"  unset {name}"))
@@ -172,11 +178,14 @@ def _base_of(value: str, folder: Path, index: Mapping[str, Mapping[str, Any]]) -
     """What the user had set: of a file of ours, what it was made of."""
     if not value:
         return None
-    path = Path(value)
-    if path.parent != folder:
-        return path
-    base = index.get(path.name, {}).get("base")
+    if not _is_of(folder, value):
+        return Path(value).absolute()
+    base = index[Path(value).name].get("base")
     return Path(base[0]) if base else None
+
+
+def _is_of(folder: Path, value: str) -> bool:
+    return Path(value).parent == folder
 
 
 def _facts(recipe: Recipe) -> dict[str, Any]:
@@ -217,4 +226,4 @@ def _read_index(folder: Path) -> dict[str, dict[str, Any]]:
         index = json.loads(read_or_none(folder / INDEX) or b"{}")
     except (OSError, ValueError):
         return {}
-    return index if isinstance(index, dict) else {}
+    return {name: facts for name, facts in index.items() if isinstance(facts, dict)} if isinstance(index, dict) else {}

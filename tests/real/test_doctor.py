@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.real.love_cat import devtls
+from tests.real.love_cat import assert_nothing_runs, devtls
+from tests.real.running import wait_until
 
 if TYPE_CHECKING:
     from tests.real.machine import Machine
@@ -75,3 +76,12 @@ def test_what_is_broken_is_one_line_each_and_stops_nothing(machine: Machine) -> 
     assert [line for line in lines if line.startswith("✓ curl")], told.output
     assert "Traceback" not in told.output
     assert devtls(machine, HOME, "trust", env={"JAVA_HOME": "/nowhere"}).status == 1, "the database cannot be changed"
+
+
+def test_a_doctor_that_is_killed_leaves_no_client_behind(machine: Machine) -> None:
+    assert devtls(machine, HOME, "trust", "love.cat").status == 0
+    machine.write(f"{HOME}/.local/bin/node", "#!/bin/sh\nexec sleep 1000\n", mode="755")
+    running = machine.start(["devtls", "doctor", "--quick"])
+    wait_until(lambda: any(seen.argv[:1] == ("sleep",) for seen in machine.processes()), "the client runs")
+    running.send_signal("KILL")
+    assert_nothing_runs(machine)

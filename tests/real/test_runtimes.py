@@ -108,6 +108,8 @@ def test_exec_becomes_the_command(stage: Stage) -> None:
     assert (nobody.status, "there is no program 'no-such-program'" in nobody.stderr) == (127, True)
     machine.write("/home/dev/not-a-program", "x", mode="644")
     assert machine.run(["devtls", "exec", "--", "./not-a-program"]).status == 126
+    piped = machine.run(["bash", "-c", "devtls exec -- yes | head -n1; echo ${PIPESTATUS[0]}"])
+    assert piped.output == "y\n141\n"
     killed = machine.run(["sh", "-c", "devtls exec -- sh -c 'kill -9 $$'; echo $?"])
     assert killed.stdout.strip() == "137"
 
@@ -157,6 +159,8 @@ def test_exported_trust_is_read_by_those_that_it_is_for(stage: Stage) -> None:
     folder = "/home/dev/trust"
     for name in ("root.pem", "combined.pem", "truststore.p12", "README.md"):
         assert machine.run(["grep", "-c", "PRIVATE KEY", f"{folder}/{name}"]).stdout.strip() == "0"
+    listed = machine.run(["keytool", "-list", "-keystore", f"{folder}/truststore.p12", "-storepass", ""], check=True)
+    assert ("trustedCertEntry" in listed.stdout, "PrivateKeyEntry" in listed.stdout) == (True, False)
     java = {"JAVA_TOOL_OPTIONS": f"-Djavax.net.ssl.trustStore={folder}/truststore.p12"}
     both = [stage.love, stage.public]
     assert stage.answers(("Java",), both, java) == {"Java": ["ACCEPTED", "ACCEPTED"]}

@@ -89,3 +89,30 @@ def test_only_roots_that_are_valid_today_are_given(home: Path) -> None:
 
 def test_the_systems_bundle_is_found_wherever_it_is_kept(home: Path) -> None:
     assert find_bundle(["/nope", str(home / "system.pem")]) == home / "system.pem"
+
+
+def test_a_folder_that_the_user_named_is_left_as_it_is_and_told(home: Path) -> None:
+    wanted = plan({"REQUESTS_CA_BUNDLE": str(home)}, [home / "root.pem"], FOLDER, home / "system.pem", {})
+    assert "REQUESTS_CA_BUNDLE" not in wanted.variables
+    ((fact, cure),) = wanted.notices
+    assert "REQUESTS_CA_BUNDLE is a folder" in fact
+    assert cure[-1] == f"  export REQUESTS_CA_BUNDLE={home / 'system.pem'}"
+
+
+def test_a_relative_file_is_the_one_of_this_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    wanted = plan({"PIP_CERT": "corporate.pem"}, [home / "root.pem"], FOLDER, home / "system.pem", {})
+    assert wanted.variables["PIP_CERT"].base == home / "corporate.pem"
+
+
+def test_what_was_deleted_is_made_again_and_a_lost_index_takes_nothing_away(home: Path) -> None:
+    environment, folder = {"PIP_CERT": str(home / "corporate.pem")}, home / "environment"
+    made = prepare(environment, [home / "root.pem"], folder).variables
+    merged = Path(made["PIP_CERT"])
+    merged.unlink()
+    assert prepare(environment, [home / "root.pem"], folder).variables == made
+    assert merged.read_text() == "corporate.pem\nroot.pem\n"
+    (folder / "index.json").write_text('{"roots.pem": []}')
+    inside = {**environment, **made}
+    assert "PIP_CERT" not in prepare(inside, [home / "root.pem"], folder).variables, "it stays as it is"
+    assert merged.read_text() == "corporate.pem\nroot.pem\n"
