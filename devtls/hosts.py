@@ -63,7 +63,8 @@ def render(data: bytes, names: Iterable[str], *, ipv6: bool) -> bytes:
     if not lines:
         return parsed.before + parsed.after
     end = _line_end(parsed.before + parsed.after)
-    needs_newline = bool(parsed.before) and not parsed.before.endswith(b"\n")
+    # A byte order mark alone is no line: our first one may follow it.
+    needs_newline = parsed.before.rpartition(b"\n")[2] not in {b"", BYTE_ORDER_MARK}
     begin = BEGIN_AFTER_ADDED_NEWLINE if needs_newline else BEGIN
     block = b"".join(line + end for line in [begin, *lines, END])
     return parsed.before + (end if needs_newline else b"") + block + parsed.after

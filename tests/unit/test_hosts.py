@@ -64,6 +64,8 @@ def is_begin(line: bytes) -> bool:
 
 
 @given(FILES, NAMES, st.booleans())
+@example(b"\xef\xbb\xbf# devtls: begin\n\x00", ["love.cat"], False)
+@example(b"\n\xef\xbb\xbf# devtls: begin\n\x00", ["love.cat"], False)
 def test_rendering_twice_is_rendering_once(data: bytes, names: list[str], ipv6: bool) -> None:
     once = hosts.render(data, names, ipv6=ipv6)
     assert hosts.render(once, names, ipv6=ipv6) == once
