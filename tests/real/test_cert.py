@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -298,3 +299,35 @@ def test_a_full_disk_gets_both_files_or_none_and_a_read_only_home_is_told(crampe
     )
     fixed = cramped.run(["devtls", "cert", "shop.dev", "--out", "/tmp"])
     assert (fixed.status, "export XDG_DATA_HOME=" in fixed.stderr) == (1, True), fixed.output
+
+
+# What the linter says of names that are right here; docs/trust.md explains them.
+EXPLAINED = re.compile(
+    r'pkix\.invalid_domain_name_syntax \(ERROR\): Invalid domain name syntax: "(localhost|test|invalid|\*\..+)"'
+)
+
+
+def test_a_linter_of_certificates_finds_nothing_that_is_not_explained(home: Home) -> None:
+    for words in (
+        ("love.cat", "*.love.cat", "localhost", "127.0.0.1"),
+        ("love.test", "--client", "--rsa"),
+        ("10.0.0.7",),
+    ):
+        assert home.cert(*words).returncode == 0
+    pem = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", re.DOTALL)
+    certificates = {found for file in home.folder.glob("*.pem") for found in pem.findall(file.read_text())}
+    certificates |= {found for file in home.authorities.glob("*/*.pem") for found in pem.findall(file.read_text())}
+    assert len(certificates) == 2 * 2 + 3, "two roots, their issuers, three leaves"
+    findings = []
+    for number, text in enumerate(sorted(certificates)):
+        (home.place / f"{number}.crt").write_text(text)
+        argv = [
+            str(DEVTLS.with_name("lint_pkix_cert")),
+            "lint",
+            "--severity",
+            "WARNING",
+            str(home.place / f"{number}.crt"),
+        ]
+        findings += [line.strip() for line in home.run(argv).stdout.splitlines() if "pkix." in line]
+    assert [finding for finding in findings if not EXPLAINED.fullmatch(finding)] == []
+    assert any("localhost" in finding for finding in findings), "it did look"
