@@ -9,12 +9,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[0] = str(ROOT)  # it was this folder, whose files are no modules of their own
 
-from tests.bench import footprint, green, launch, startup  # noqa: E402 - found on the path above
+from tests.bench import certificates, footprint, green, launch, startup  # noqa: E402 - found on the path above
 from tests.bench.page import render_page  # noqa: E402 - as above
 from tests.bench.place import describe, make_place  # noqa: E402 - as above
 from tests.bench.table import Row, render_text  # noqa: E402 - as above
 
-FAMILIES = (startup.measure, launch.measure, green.against_caddy, green.against_portless, footprint.measure)
+FAMILIES = (
+    startup.measure,
+    launch.measure,
+    green.against_caddy,
+    green.against_portless,
+    footprint.measure,
+    certificates.measure,
+)
 PAGE = ROOT / "docs/benchmarks.md"
 
 

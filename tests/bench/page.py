@@ -40,6 +40,9 @@ that little can hide behind its start.
   the app's time to listen is taken off as for devtls. Its Node comes from npm.
 * **memory, processor**: guardian, supervisor, keeper and whatever else devtls runs, without nginx and the app; read 3 s
   after Ready, then processor time over 20 s without a request. PSS counts shared pages once.
+* **devtls cert**: with its authority made before, against a process that imports what it needs and does nothing.
+* **CA and certificate, new**: `devtls cert love.test` in an empty home, `mkcert love.test` with an empty CAROOT; no
+  store is touched. mkcert makes RSA keys, which take it a different time each; devtls' are P-256.
 """
 
 

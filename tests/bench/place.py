@@ -129,6 +129,8 @@ def describe(place: Place) -> list[tuple[str, str]]:
     ]
     if shutil.which("caddy"):
         facts.append(("Caddy", place.run(["caddy", "version"]).split()[0]))
+    if shutil.which("mkcert"):
+        facts.append(("mkcert", place.run(["mkcert", "-version"]).strip()))
     if not place.portless_missing:
         node = place.run([str(place.npm_programs / "node"), "--version"]).strip()
         facts.append(("portless", f"{NPM_PACKAGES[0].partition('@')[2]} on Node {node}"))
