@@ -67,7 +67,7 @@ class Certificates:
         now = self._clock()
         try:
             self._renew(renewal.find_due(self.leaves, self._trusted(), now), now)
-        except DevtlsError as error:
+        except (DevtlsError, OSError, RuntimeError) as error:  # the last: a child that was killed; it is tried again
             self._tell_once(f"a certificate could not be renewed: {error}")
         self.watch()
 
