@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from cryptography import x509
+
     from devtls.ca.profile import LeafPem
 
 
@@ -46,9 +48,8 @@ def refuse_foreign(files: Files) -> None:
     Raises:
         ConflictError: a file is there that devtls did not write.
     """
-    is_ours = _is_ours(files)
     for path in files.paths:
-        if (path.is_symlink() or path.exists()) and not is_ours:
+        if (path.is_symlink() or path.exists()) and not _is_ours(path, files):
             raise ConflictError(
                 f"{path} is there already, and devtls did not write it",
                 "Move it away, or have the files written elsewhere:",
@@ -77,21 +78,31 @@ def write_files(files: Files, leaf: LeafPem) -> None:
         raise
 
 
-def _is_ours(files: Files) -> bool:
-    """Told by the leaf's subject; a key alone says nothing of itself."""
+def _is_ours(path: Path, files: Files) -> bool:
+    """Told by the leaf's subject; a key by its certificate, since it says nothing of itself."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        if path != files.key:
+            return (
+                path.is_file()
+                and not path.is_symlink()
+                and _read_ours(path, is_pkcs12=files.pkcs12 is not None) is not None
+            )
+        leaf = _read_ours(files.certificate, is_pkcs12=False) if files.certificate and not path.is_symlink() else None
+        return leaf is not None and load_pem_private_key(path.read_bytes(), None).public_key() == leaf.public_key()
+    except (OSError, ValueError, TypeError):  # not to be read, or not what it is called
+        return False
+
+
+def _read_ours(path: Path, *, is_pkcs12: bool) -> x509.Certificate | None:
+    """The leaf in a file, if devtls made it."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import pkcs12
 
-    path = files.certificate or files.pkcs12
-    if path is None or path.is_symlink():
-        return False
-    data = read_or_none(path)
-    try:
-        if files.pkcs12:
-            certificate = pkcs12.load_pkcs12(data or b"", profile.PKCS12_PASSWORD).cert
-            leaf = certificate.certificate if certificate else None
-        else:
-            leaf = x509.load_pem_x509_certificate(data or b"")
-    except (ValueError, TypeError):
-        return False
-    return leaf is not None and profile.LEAF_ORGANIZATION in leaf.subject.rfc4514_string()
+    if is_pkcs12:
+        held = pkcs12.load_pkcs12(path.read_bytes(), profile.PKCS12_PASSWORD).cert
+        leaf = held.certificate if held else None
+    else:
+        leaf = x509.load_pem_x509_certificate(path.read_bytes())
+    return leaf if leaf and profile.LEAF_ORGANIZATION in leaf.subject.rfc4514_string() else None

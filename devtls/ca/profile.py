@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     PrivateKey: TypeAlias = EllipticCurvePrivateKey | RSAPrivateKey
     PublicKey: TypeAlias = EllipticCurvePublicKey | RSAPublicKey
@@ -173,10 +174,19 @@ def load_key(pem: bytes, password: bytes | None = None) -> PrivateKey:
         TypeError: it is encrypted and there is no password, or the other way round.
     """
     from cryptography.hazmat.primitives import serialization
+
+    return check_key(serialization.load_pem_private_key(pem, password))
+
+
+def check_key(key: PrivateKeyTypes) -> PrivateKey:
+    """Return a key that can sign certificates here.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    key = serialization.load_pem_private_key(pem, password)
     if not isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey):
         raise ValueError("the key is neither RSA nor of an elliptic curve")  # noqa: TRY004 - the file is wrong, not a type
     return key

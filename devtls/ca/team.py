@@ -6,7 +6,7 @@ import shlex
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from devtls.ca.profile import load_key
+from devtls.ca.profile import check_key
 from devtls.ca.records import refuse_readable_by_others
 from devtls.errors import DevtlsError, UsageError
 from devtls.model import is_address
@@ -42,15 +42,16 @@ def read_team_issuer(
 
     pem = _read(certificate)
     try:
-        issuer, *_above = x509.load_pem_x509_certificates(pem)
+        issuer, *above = x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise UsageError(f"{certificate} is not a certificate in PEM: {error}", *_look(certificate)) from error
     private = _read_key(key, ask_password)
     if private.public_key() != issuer.public_key():
         raise UsageError(f"{key} is not the key of {certificate}", "Give the two files that belong together.")
-    _refuse_unable(issuer, certificate, now)
+    for each in (issuer, *above):
+        _refuse_unable(each, certificate, now)
     for name in names:
-        if not may_sign(issuer, name):
+        if not all(may_sign(each, name) for each in (issuer, *above)):
             raise UsageError(f"{certificate} may not sign {name}: its name constraints forbid it", *_look(certificate))
     form = serialization.PrivateFormat.PKCS8
     return private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()) + pem
@@ -87,7 +88,11 @@ def _refuse_unable(issuer: x509.Certificate, path: Path, now: datetime) -> None:
         is_authority = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         is_authority = False
-    if not is_authority:
+    try:
+        may_sign_any = issuer.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        may_sign_any = True
+    if not (is_authority and may_sign_any):
         raise UsageError(f"{path} is not a certificate authority: it may not sign others", *_look(path))
     if not issuer.not_valid_before_utc <= now < issuer.not_valid_after_utc:
         begin, end = issuer.not_valid_before_utc, issuer.not_valid_after_utc
@@ -95,6 +100,9 @@ def _refuse_unable(issuer: x509.Certificate, path: Path, now: datetime) -> None:
 
 
 def _read_key(path: Path, ask_password: Callable[[], str] | None) -> PrivateKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     pem = _read(path)
     refuse_readable_by_others(path)
     password = None
@@ -107,13 +115,15 @@ def _read_key(path: Path, ask_password: Callable[[], str] | None) -> PrivateKey:
             )
         password = ask_password().encode()
     try:
-        return load_key(pem, password)
-    except (ValueError, TypeError) as error:
+        private = load_pem_private_key(pem, password)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if password is not None:
             raise DevtlsError(f"{path} cannot be decrypted with that password", "Try again.") from error
-        raise UsageError(
-            f"{path} is not a private key in PEM that can sign: {error}", "Give an RSA or EC key."
-        ) from error
+        raise UsageError(f"{path} is not a private key in PEM: {error}", "Give an RSA or EC key.") from error
+    try:
+        return check_key(private)
+    except ValueError as error:
+        raise UsageError(f"{path} cannot sign here: {error}", "Give an RSA or EC key.") from error
 
 
 def _read(path: Path) -> bytes:

@@ -135,9 +135,7 @@ def test_a_client_certificate_is_taken_by_a_server_that_asks_for_one(home: Home)
     assert handshake(server, client, "love.cat").startswith("server: ")
     client.load_cert_chain(*pair)
     assert handshake(server, client, "love.cat") == "accepted"
-    assert "RSA Public-Key: (2048" in home.openssl("x509", "-noout", "-text", "-in", str(pair[0])).replace(
-        "Public-Key: (2048", "RSA Public-Key: (2048"
-    )
+    assert "Public-Key: (2048" in home.openssl("x509", "-noout", "-text", "-in", str(pair[0]))
 
 
 def test_a_pkcs12_file_is_opened_by_java_and_by_openssl(home: Home) -> None:
@@ -156,6 +154,16 @@ def test_what_somebody_else_wrote_is_never_overwritten_and_ours_is_replaced(home
     assert (home.files(), (home.folder / "love.cat-key.pem").read_text()) == (["love.cat-key.pem"], "mine")
     (home.folder / "love.cat-key.pem").unlink()
     assert home.cert("love.cat").returncode == 0
+    make_team(home)
+    ours = (home.folder / "love.cat-key.pem").read_bytes()
+    (home.folder / "love.cat-key.pem").write_bytes((home.folder / "team.key").read_bytes())
+    assert home.cert("love.cat").returncode == 4, "a key of somebody else's beside a certificate of ours"
+    (home.folder / "love.cat-key.pem").write_bytes(ours)
+    for name, words in {"shop.test.pem": [], "shop.test.p12": ["--p12"]}.items():
+        (home.folder / name).mkdir()
+        assert home.cert("shop.test", *words).returncode == 4
+    (home.folder / "chat.test.pem").symlink_to("love.cat.pem")
+    assert home.cert("chat.test").returncode == 4, "a link may lead anywhere"
     before = (home.folder / "love.cat.pem").read_bytes()
     assert home.cert("love.cat").returncode == 0
     assert (home.folder / "love.cat.pem").read_bytes() != before
@@ -173,7 +181,7 @@ def test_one_authority_signs_all_the_names_and_a_new_one_can_be_forbidden(home: 
     assert home.cert("chat.love.cat", "--no-new-ca").returncode == 0
     refused = home.cert("shop.dev", "--no-new-ca")
     assert (refused.returncode, "    love.cat, localhost, test" in refused.stderr) == (1, True)
-    assert len(list(home.authorities.iterdir())) == len([*home.authorities.glob("*/root.pem"), ".lock"])
+    assert len(list(home.authorities.glob("*/root.pem"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -281,10 +289,10 @@ def test_first_runs_at_the_same_time_make_one_authority_and_whole_certificates(t
 
 @pytest.fixture
 def cramped(machine: Machine) -> Machine:
-    """A machine with a folder on a disk that is full."""
+    """A machine with a folder on a disk that has room for the key, and for nothing else."""
     script = (
         "mkdir -p /home/dev/full && mount -t tmpfs -o size=8k,uid=61001 tmpfs /home/dev/full"
-        " && head -c 8192 /dev/zero > /home/dev/full/filler; true"
+        " && head -c 4096 /dev/zero > /home/dev/full/filler"
     )
     machine.run(["sh", "-c", script], user="root", check=True)
     return machine
@@ -328,6 +336,9 @@ def test_a_linter_of_certificates_finds_nothing_that_is_not_explained(home: Home
             "WARNING",
             str(home.place / f"{number}.crt"),
         ]
-        findings += [line.strip() for line in home.run(argv).stdout.splitlines() if "pkix." in line]
+        ended = home.run(argv)
+        told = [line.strip() for line in ended.stdout.splitlines() if "pkix." in line]
+        assert (ended.stderr, ended.returncode) == ("", len(told)), "it ends with the number of its findings"
+        findings += told
     assert [finding for finding in findings if not EXPLAINED.fullmatch(finding)] == []
     assert any("localhost" in finding for finding in findings), "it did look"

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devtls.config import CommandNotFoundError, is_public_suffix, make_project, parse_command, suggest_app
+from devtls.config import (
+    CommandNotFoundError,
+    authority_names,
+    is_public_suffix,
+    make_project,
+    parse_certificate_names,
+    parse_command,
+    real_domain_notice,
+    suggest_app,
+    wildcard_notice,
+)
 from devtls.errors import DevtlsError, UsageError
 from devtls.model import Endpoint, Project, Route, Service
 
@@ -335,3 +345,54 @@ def test_quoted_signs_are_words_like_others(words: Words, text: str, argv: tuple
 def test_a_time_that_cannot_be_waited_is_refused(words: Words, timeout: float) -> None:
     with pytest.raises(UsageError, match="not a time that one can wait"):
         words.make("love.cat", timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("love.cat",), ("love.cat",)),
+        (("www.love.cat", "*.love.cat", "love.cat"), ("love.cat",)),
+        (("love.cat", "localhost", "127.0.0.1"), ("love.cat", "localhost", "test")),
+        (("127.0.0.1", "::1"), ("localhost", "test")),
+        (("192.168.1.20", "::1"), ("192.168.1.20",)),
+        (("b.dev", "a.dev", "shop.test"), ("a.dev", "b.dev", "localhost", "test")),
+    ],
+)
+def test_an_authority_covers_what_is_asked_for_and_no_more(names: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    assert authority_names(names) == expected
+
+
+def test_names_of_a_certificate_are_hosts_wildcards_and_addresses_each_once() -> None:
+    texts = ("Love.Cat.", "*.love.cat", "[::1]", "0:0:0:0:0:0:0:1", "10.0.0.7", "*.test", "localhost")
+    expected = ("love.cat", "*.love.cat", "::1", "10.0.0.7", "*.test", "localhost")
+    assert parse_certificate_names(texts, lambda _domain: True) == expected
+    for text in ("a@b.c", "https://love.cat", "*.*.love.cat", "a b", "*.co.uk", ""):
+        with pytest.raises(UsageError):
+            parse_certificate_names([text], lambda _domain: False)
+
+
+@pytest.mark.parametrize(
+    ("domain", "word"),
+    [
+        ("love.cat", "cookies"),
+        ("shop.co.uk", "cookies"),
+        ("nas.internal", "in your network"),
+        ("printer.local", "in your network"),
+        ("shop.test", ""),
+        ("love.example", ""),
+        ("10.0.0.7", ""),
+        ("shop.nosuchtld", ""),
+    ],
+)
+def test_a_name_that_is_real_elsewhere_is_told_about(domain: str, word: str) -> None:
+    notice = real_domain_notice(domain)
+    assert (notice is not None and word in notice[0]) if word else notice is None
+
+
+def test_only_a_wildcard_right_below_the_top_is_told_about() -> None:
+    assert [wildcard_notice(name) is not None for name in ("*.test", "*.love.test", "love.test", "*.localhost")] == [
+        True,
+        False,
+        False,
+        True,
+    ]
