@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from devtls import hosts
 from devtls.ca import store as ca
 from devtls.ca.records import refuse_readable_by_others
 from devtls.errors import DevtlsError
-from devtls.model import Check, Verdict
+from devtls.model import HTTPS, Check, Verdict
 from devtls.system.files import read_or_none
 from devtls.system.root import HOSTS
 from devtls.system.run import run
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from devtls.trust.handshakes import Told
     from devtls.trust.listener import Certificate
 
+SERVED_WITHIN = 2.0  # s
 QUICK = ("curl", "Python", "Java")  # the clients that tell within a second whether a store forgot a root
 TRUST = ("Have it trusted:", "  devtls trust")
 EXEC = ("Services of `devtls up` trust them; in a terminal:", "  devtls exec -- COMMAND", '  eval "$(devtls env)"')
@@ -50,6 +52,7 @@ def examine(
     certificates = certificates_of([each for each in wanted if each.not_before <= now < each.not_after], now)
     if certificates:
         checks += _clients(certificates, stores, wanted, environment, is_quick=is_quick)
+    checks += _served(paths, wanted)
     return (*checks, *_leftovers(paths, environment, stores), *_receipts(paths), *_hosts())
 
 
@@ -242,6 +245,36 @@ def _changed(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _served(paths: Paths, authorities: Sequence[Authority]) -> Iterator[Check]:
+    """What the gateway shows for each host that has a certificate, read off a handshake; nothing when none runs."""
+    import ssl
+
+    for host in sorted(each.name for each in paths.leaves.glob("*/") if (each / "live").is_symlink()):
+        able = [each for each in authorities if each.covers(host)]
+        if not able:
+            continue
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata="".join(each.root.read_text("ascii") for each in able))
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", HTTPS), SERVED_WITHIN) as connection,
+                context.wrap_socket(connection, server_hostname=host) as secured,
+            ):
+                shown = secured.getpeercert() or {}
+        except ssl.SSLCertVerificationError as error:
+            cure = ("Restart the project that serves it:", "  devtls down", "  devtls up …")
+            yield _failed(
+                f"https://{host}", "certificate", f"is served, and not believed: {error.verify_message}", cure
+            )
+        except OSError:  # nobody listens, or nobody serves this host
+            continue
+        else:
+            until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
+            pairs = (pair for names in shown.get("issuer", ()) for pair in names)
+            issuer = next((pair[1] for pair in pairs if pair[0] == "commonName"), "somebody")
+            yield Check(f"https://{host}", Verdict.PASSED, f"is served by {issuer}, valid until {until:%Y-%m-%d}")
 
 
 def _leftovers(paths: Paths, environment: Mapping[str, str], stores: Stores) -> Iterator[Check]:

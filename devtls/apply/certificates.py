@@ -50,10 +50,11 @@ def make(
     now = datetime.now(UTC)
     broken = [("certificate authority", directory) for directory in find_broken(paths)]
     broken += [(f"certificate of {host}", place) for host in hosts if (place := find_broken_leaf(paths, host))]
-    notices = tuple(
+    notices: tuple[Notice, ...] = tuple(
         (f"the {what} in {directory} is damaged; it is in {set_aside(directory, now)} now, and made anew", ())
         for what, directory in broken
     )
+    notices += tuple(_not_begun(ca) for ca in load_authorities(paths) if ca.not_before > now)
     if wanted:
         in_child(lambda: _make(wanted, paths, now))
     everything = load_authorities(paths)
@@ -62,6 +63,11 @@ def make(
     if len(leaves) != len(hosts) or None in used:
         raise DevtlsError("the certificates that were just issued cannot be read", "Run the same command again.")
     return Made(tuple(dict.fromkeys(ca for ca in used if ca)), leaves, notices)
+
+
+def _not_begun(authority: Authority) -> Notice:
+    begin, names = f"{authority.not_before:%Y-%m-%d}", ", ".join(authority.names)
+    return f"an authority of {names} begins on {begin}, since a clock was ahead: it is not used", ()
 
 
 def _make(wanted: Sequence[CreateAuthority | IssueLeaf], paths: Paths, now: datetime) -> None:

@@ -56,13 +56,14 @@ def cert(  # noqa: PLR0913, PLR0917 - one parameter an option
     if (team_ca is None) != (team_key is None):
         raise UsageError("--ca and --key belong together", "Give the certificate and the key of your authority.")
     paths, now = find_paths(os.environ), datetime.now(UTC)
+    damaged = _set_damaged_aside(paths, now)
     known = _load_known(paths)
     wanted = parse_certificate_names(names, lambda domain: any(ca.covers(domain) for ca in known))
     files = exported.name_files(out, wanted, is_client=is_client, as_pkcs12=as_pkcs12)
     if not out.is_dir():
         raise UsageError(f"there is no folder {out}", "Make it first:", f"  mkdir -p {out}")
     exported.refuse_foreign(files)
-    notices = [notice for name in wanted if (notice := wildcard_notice(name))]
+    notices = [*damaged, *(notice for name in wanted if (notice := wildcard_notice(name)))]
     authority = None
     if team_ca and team_key:
         issuer = _read_team(team_ca, team_key, wanted, now)
@@ -79,6 +80,13 @@ def cert(  # noqa: PLR0913, PLR0917 - one parameter an option
         say_json(_facts(leaf, files, authority, notices))
     else:
         _tell(leaf, files, notices)
+
+
+def _set_damaged_aside(paths: Paths, now: datetime) -> list[Notice]:
+    from devtls.ca.store import find_broken, set_aside
+
+    broken = [(directory, set_aside(directory, now)) for directory in find_broken(paths)]
+    return [(f"the authority in {directory} is damaged; it is in {aside} now", ()) for directory, aside in broken]
 
 
 def _load_known(paths: Paths) -> tuple[Authority, ...]:

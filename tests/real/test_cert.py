@@ -218,6 +218,11 @@ def test_a_damaged_authority_is_moved_aside_and_told_and_the_next_run_works(home
     assert home.cert("love.test").returncode == 0
     assert home.verify("love.test.pem") == "love.test.pem: OK\n"
     (issuer,) = home.authorities.glob("????????/issuer.pem")
+    issuer.write_text(issuer.read_text()[:-90])
+    cut = home.cert("love.test")
+    assert cut.returncode == 0
+    assert f"the authority in {issuer.parent} is damaged; it is in " in cut.stdout
+    (issuer,) = home.authorities.glob("????????/issuer.pem")
     issuer.chmod(0o640)
     refused = home.cert("love.test")
     assert (refused.returncode, f"chmod 600 {issuer}" in refused.stderr) == (1, True)

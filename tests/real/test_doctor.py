@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.real.love_cat import assert_nothing_runs, devtls
+from tests.real.love_cat import UP, assert_nothing_runs, bring_example, devtls
 from tests.real.running import wait_until
 
 if TYPE_CHECKING:
@@ -85,3 +85,12 @@ def test_a_doctor_that_is_killed_leaves_no_client_behind(machine: Machine) -> No
     wait_until(lambda: any(seen.argv[:1] == ("sleep",) for seen in machine.processes()), "the client runs")
     running.send_signal("KILL")
     assert_nothing_runs(machine)
+
+
+def test_what_is_served_is_read_off_the_handshake(machine: Machine) -> None:
+    place = bring_example(machine)
+    assert devtls(machine, place, *UP[1:], "-d").status == 0
+    served = diagnose(machine, "--quick")["https://love.cat"]
+    assert (served["verdict"], "is served by devtls issuer " in served["fact"]) == ("passed", True), served
+    assert devtls(machine, place, "down").status == 0
+    assert "https://love.cat" not in diagnose(machine, "--quick")
