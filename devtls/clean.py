@@ -57,9 +57,9 @@ def clean(
     _as_root(change, cleaned, edits_hosts=True, is_interactive=is_interactive, asking=asking)
     for receipt in receipts.confirm_gone(stores, paths):
         cleaned.left.append((f"{receipt.root} is still trusted by {receipt.store}", ("Run `devtls clean` again.",)))
-    if was_trusted and not cleaned.left:
-        _prove(who_trusts(load_authorities(paths)), cleaned)
     if not cleaned.left:
+        if was_trusted:
+            _prove(who_trusts(load_authorities(paths)), cleaned)
         _remove(paths.data, "authorities, keys, receipts", cleaned)
         _remove(paths.state, "logs, state", cleaned)
         with contextlib.suppress(OSError):  # it was never made, or another home of this user has sockets in it
@@ -69,8 +69,10 @@ def clean(
 
 def _prove(trusting: Trusting, cleaned: Cleaned) -> None:
     for client in trusting.still:
-        cure = ("Its roots are somewhere that devtls does not know; see what it trusts:", "  devtls doctor")
-        cleaned.left.append((f"{client} still trusts certificates of devtls, by a handshake", cure))
+        cure = (
+            "Its verification is switched off, or a root is where devtls did not put it; the key is gone in any case.",
+        )
+        cleaned.left.append((f"{client} still accepts a certificate of devtls", cure))
     if trusting.asked and not trusting.still:
         cleaned.done.append((f"trust of {', '.join(trusting.asked)}", "proved: each refuses a handshake"))
 

@@ -69,7 +69,6 @@ class LeafPem(Struct, frozen=True):
     """
 
     names: tuple[str, ...]
-
     fullchain: bytes
     key: bytes
     serial: int

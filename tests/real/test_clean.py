@@ -105,3 +105,12 @@ def test_what_root_refuses_to_take_back_is_told_and_can_be_taken_back_later(
     machine.run(["mv", "/root/rules", rules], user="root", check=True)
     assert devtls(machine, place, "clean").output.endswith("Nothing of devtls is left.\n")
     assert "devtls" not in machine.read("/etc/hosts")
+
+
+def test_a_program_that_verifies_nothing_is_told_and_keeps_nothing_from_being_taken_back(machine: Machine) -> None:
+    assert machine.run(["devtls", "trust", "love.cat"]).status == 0
+    machine.write("/home/dev/.curlrc", "insecure\n")
+    cleaned = machine.run(["devtls", "clean"])
+    assert (cleaned.status, "curl still accepts a certificate of devtls" in cleaned.output) == (1, True), cleaned.output
+    assert machine.run(["ls", "/home/dev/.local/share/devtls"]).status != 0
+    assert machine.run(["devtls", "clean"]).output == "There was nothing of devtls.\n"
