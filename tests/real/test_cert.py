@@ -347,3 +347,18 @@ def test_a_linter_of_certificates_finds_nothing_that_is_not_explained(home: Home
         findings += told
     assert [finding for finding in findings if not EXPLAINED.fullmatch(finding)] == []
     assert any("localhost" in finding for finding in findings), "it did look"
+
+
+def test_the_password_of_a_teams_key_is_asked_for_on_the_terminal(machine: Machine) -> None:
+    make = (
+        "openssl req -x509 -newkey rsa:2048 -keyout key.pem -out ca.pem -days 9 -subj /CN=team -passout pass:secret"
+        " -addext basicConstraints=critical,CA:TRUE && chmod 600 key.pem"
+    )
+    machine.run(["sh", "-c", make], check=True)
+    for password, status in (("wrong", 1), ("secret", 0)):
+        typed = machine.start(["devtls", "cert", "shop.test", "--ca", "ca.pem", "--key", "key.pem"], terminal=True)
+        typed.wait_for("Password of key.pem: ")
+        typed.write(f"{password}\n")
+        assert typed.wait() == status, typed.output
+        assert password not in typed.output, "it is not shown"
+    assert machine.run(["openssl", "verify", "-CAfile", "ca.pem", "shop.test.pem"]).stdout == "shop.test.pem: OK\n"
