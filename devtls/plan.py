@@ -222,7 +222,7 @@ def make_plan(project: Project, found: Found, *, may_create: bool = True) -> Pla
         ConflictError: the port asked for is somebody else's.
         DevtlsError: a new authority is needed, and none may be made.
     """
-    hosts, wanted = hosts_of(project), subtrees_of(project)
+    hosts, wanted = hosts_of(project), _signers(project, found)
     trusted = () if project.is_isolated else wanted
     notices = list(_notices(project, trusted, found))
     items = (
@@ -236,6 +236,15 @@ def make_plan(project: Project, found: Found, *, may_create: bool = True) -> Pla
     )
     items = _with_retirement(items, found)
     return Plan(items, tuple(notices), hosts, wanted, _without_hosts(project, found))
+
+
+def _signers(project: Project, found: Found) -> tuple[tuple[str, ...], ...]:
+    """The authorities that a project needs, and those that sign for one of its hosts since they are narrower."""
+    signing = (choose_authority(found.authorities, [host]) for host in hosts_of(project))
+    needed = subtrees_of(project)
+    known = {authority for names in needed if (authority := choose_authority(found.authorities, names))}
+    narrower = (authority.names for authority in signing if authority and authority not in known)
+    return tuple(dict.fromkeys((*needed, *narrower)))
 
 
 def make_trust_plan(wanted: tuple[tuple[str, ...], ...], found: Found, *, may_create: bool = True) -> Plan:

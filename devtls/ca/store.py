@@ -200,7 +200,7 @@ def issue(paths: Paths, authority: Authority, host: str, now: datetime) -> Leaf:
     place = _leaf_directory(paths, host)
     with told("keep a certificate in", place), locked(paths.leaves / ".lock"):
         live = load_leaf(paths, host, now)
-        if live and _issuer_of(live) == authority.id:
+        if live and issuer_of(live) == authority.id:
             return live
         try:
             made = profile.issue_leaf(read_issuer(authority), host, now=now)
@@ -294,7 +294,8 @@ def _leaf_directory(paths: Paths, host: str) -> Path:
     return paths.leaves / host
 
 
-def _issuer_of(leaf: Leaf) -> str:
+def issuer_of(leaf: Leaf) -> str:
+    """The id of the authority that signed a leaf."""
     return str(read_facts(leaf.key.parent / "facts.json").get("issuer"))
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from devtls.ca import renewal
-from devtls.ca.store import issue, load_authorities, load_leaf
+from devtls.ca.store import issue, issuer_of, load_authorities, load_leaf
 from devtls.errors import DevtlsError
 from devtls.system.run import in_child
 from devtls.trust import receipts
@@ -60,8 +60,10 @@ class Certificates:
         self._loop.call_later(LOOK_EVERY, self._look)
 
     def root_of(self, host: str) -> Authority:
-        """The authority that vouches for a host: of those that may, the one that signed last."""
-        return max((ca for ca in self.authorities if ca.covers(host)), key=lambda ca: ca.not_after)
+        """The authority that signed what is served for a host."""
+        signed = {leaf.host: issuer_of(leaf) for leaf in self.leaves}
+        signer = next((ca for ca in self.authorities if ca.id == signed.get(host)), None)
+        return signer or max((ca for ca in self.authorities if ca.covers(host)), key=lambda ca: ca.not_after)
 
     def _look(self) -> None:
         now = self._clock()

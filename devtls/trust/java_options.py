@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtls.errors import DevtlsError
-from devtls.system.files import locked, make_private_directory
+from devtls.system.files import locked, make_private_directory, write_atomically
 from devtls.trust.certificates import parse_pem, read
 from devtls.trust.java import OPTIONS, PASSWORD, find_java_keystore, find_keytool
 
@@ -28,6 +28,7 @@ RUNTIMES = ("java", "jshell", "kotlin", "scala", "scala-cli", "groovy", "clojure
 BUILDERS = ("mvn", "mvnw", "gradle", "gradlew", "sbt", "ant")
 PROJECTS = ("pom.xml", "build.gradle", "build.gradle.kts", "build.sbt", "project.clj", "deps.edn", "gradlew", "mvnw")
 VARIABLE = "JAVA_TOOL_OPTIONS"
+SECRET = "DEVTLS_STORE_PASSWORD"  # noqa: S105 - a variable for keytool: arguments are seen by every user of the machine
 STORE, STORE_PASSWORD = "-Djavax.net.ssl.trustStore=", "-Djavax.net.ssl.trustStorePassword="
 
 
@@ -71,15 +72,14 @@ def _copy(keystore: Path, roots: Sequence[Path], password: str, folder: Path, ru
     if copy.is_file():
         return copy
     make_private_directory(folder)
-    environment = {name: value for name, value in os.environ.items() if name not in OPTIONS}
+    environment = {name: value for name, value in os.environ.items() if name not in OPTIONS} | {SECRET: password}
     coming = copy.with_suffix(".new")
     with locked(folder / ".lock"):
         try:
-            coming.write_bytes(content)
-            coming.chmod(0o600)
+            write_atomically(coming, content)
             for root in roots:
                 words = ["-importcert", "-noprompt", "-alias", f"devtls-{root.parent.name}", "-file", os.fspath(root)]
-                argv = [find_keytool(keystore), *words, "-keystore", os.fspath(coming), "-storepass", password]
+                argv = [find_keytool(keystore), *words, "-keystore", os.fspath(coming), "-storepass:env", SECRET]
                 ended = run(argv, environment=environment, check=False)
                 if ended.status != 0:
                     raise DevtlsError(f"keytool said: {ended.said.strip().rpartition(chr(10))[2]}")

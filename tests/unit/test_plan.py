@@ -382,3 +382,15 @@ def test_a_root_past_its_date_is_taken_out_but_never_for_a_password_of_its_own()
 
 def retired(plan: Plan) -> list[object]:
     return [item for item in plan.items if isinstance(item, RetireRoots)]
+
+
+def test_an_authority_that_signs_since_it_is_narrower_is_trusted_too() -> None:
+    wide = Authority("00000003", ("love.cat", "shop.dev"), Path("ca/3"), "", UNTIL)
+    chat = Authority("00000004", ("chat.love.cat",), Path("ca/4"), "", UNTIL)
+    found = replace(
+        DONE, authorities=(LOCAL, wide, chat), stores=(replace(NSS, trusted=frozenset({LOCAL.id, wide.id})),)
+    )
+    plan = make_plan(project("love.cat", "chat.love.cat"), found)
+    assert plan.subtrees == (("localhost", "test"), ("love.cat",), ("chat.love.cat",))
+    assert TrustRoots("Chromium", False, (("chat.love.cat",),)) in plan.items
+    assert make_plan(project("love.cat"), found).subtrees == (("localhost", "test"), ("love.cat",))

@@ -126,3 +126,10 @@ def test_what_cannot_be_renewed_is_told_once_and_tried_again(stage: Stage) -> No
     key.chmod(0o600)
     stage.look(23)
     assert stage.renewals == 1
+
+
+def test_who_vouches_for_a_host_is_who_signed_what_is_served(stage: Stage) -> None:
+    later = ca.create_authority(stage.paths, ("shop.dev", "love.cat"), BEGIN + timedelta(days=9))
+    assert stage.certificates.root_of("love.cat") == stage.authority
+    stage.certificates.authorities = (stage.authority, later)
+    assert stage.certificates.root_of("love.cat") == stage.authority, "the other one lasts longer, and signed nothing"

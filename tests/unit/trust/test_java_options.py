@@ -33,9 +33,10 @@ class FakeKeytool:
         timeout: float = 60.0,
         check: bool = True,
     ) -> Completed:
-        del stdin, environment, timeout, check
+        del stdin, timeout, check
         self.calls += 1
-        self.passwords.append(argv[argv.index("-storepass") + 1])
+        self.passwords.append((environment or {})[argv[argv.index("-storepass:env") + 1]])
+        assert self.passwords[-1] not in argv
         with open(argv[argv.index("-keystore") + 1], "ab") as keystore:  # noqa: PTH123 - as a program does
             keystore.write(DER)
         return Completed(tuple(argv), self.status, b"", "keytool error: wrong password")
