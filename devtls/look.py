@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from devtls import hosts
 from devtls.ca.store import find_authority, load_authorities, load_leaf
 from devtls.errors import ConflictError
-from devtls.model import Endpoint
+from devtls.model import DEFAULT_HOST, Endpoint
 from devtls.nginx.binary import find_nginx
 from devtls.nginx.gateway import greet
 from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of, make_plan, make_trust_plan
@@ -59,7 +60,7 @@ class Gateway(Struct, frozen=True):
 
 
 def look(
-    project: Project, paths: Paths, environment: Mapping[str, str], *, is_interactive: bool
+    project: Project, paths: Paths, environment: Mapping[str, str], *, is_interactive: bool, is_forced: bool = False
 ) -> tuple[Machine, Gateway]:
     """Return what is there for a project; with a person at the terminal, sudo may ask for a password.
 
@@ -69,7 +70,8 @@ def look(
     """
     served = hosts_of(project)
     greeting, sockets = _greet(paths)
-    _refuse_served(project, served, greeting)
+    if not is_forced:
+        _refuse_served(project, served, greeting)
     nginx = greeting.nginx if greeting else find_nginx(environment, paths.state / "nginx.json")
     now = datetime.now(UTC)
     ipv6 = ports.has_ipv6()
@@ -78,7 +80,7 @@ def look(
     found = replace(
         machine.found,
         ipv6=ipv6,
-        leaves=tuple(leaf for host in served if (leaf := load_leaf(paths, host, now))),
+        leaves=tuple(leaf for host in (*served, DEFAULT_HOST) if (leaf := load_leaf(paths, host, now))),
         hosts_here=hosts_here(machine.hosts_file, served),
         hosts_foreign=tuple(
             (line.number, line.text) for line in hosts.find_foreign(machine.hosts_file, served, ipv6=ipv6)
@@ -159,8 +161,9 @@ def _refuse_served(project: Project, served: Sequence[str], greeting: Greeting |
         if owner and Path(owner.directory) != project.directory:
             raise ConflictError(
                 f"{host} is served already, by the project in {owner.directory} (pid {owner.pid})",
-                "Stop it there, or take another domain:",
-                f"  cd {owner.directory} && devtls down",
+                "Stop it there, take another domain, or take this one over:",
+                f"  cd {shlex.quote(owner.directory)} && devtls down",
+                "  devtls up --force …",
             )
 
 

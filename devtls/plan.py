@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.errors import ConflictError, DevtlsError
-from devtls.model import LOCAL_NAMES, Endpoint, Notice, authority_of, choose_authority, is_local
+from devtls.model import (
+    DEFAULT_HOST,
+    LOCAL_NAMES,
+    Endpoint,
+    Notice,
+    authority_of,
+    choose_authority,
+    is_local,
+    spell_host,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,6 +199,11 @@ class Plan(Struct, frozen=True):
     without_hosts: Notice | None = None
 
     @property
+    def certified(self) -> tuple[str, ...]:
+        """Every name that a certificate is needed for: the gateway has one of its own."""
+        return (*self.hosts, DEFAULT_HOST)
+
+    @property
     def needs_root(self) -> bool:
         """Whether any step does."""
         return any(_needs_root(item) for item in self.items)
@@ -208,9 +222,8 @@ def localhost_name(domain: str) -> str:
 
 def subtrees_of(project: Project) -> tuple[tuple[str, ...], ...]:
     """The authorities that a project needs: the local one, and one a custom domain, unless another covers it."""
-    custom = [
-        domain for domain in sorted(project.domains, key=lambda domain: domain.count(".")) if not is_local(domain)
-    ]
+    domains = (domain.removeprefix("*.") for domain in project.authority_names or project.domains)
+    custom = [domain for domain in sorted(domains, key=lambda domain: domain.count(".")) if not is_local(domain)]
     apart = [domain for domain in custom if not any(domain.endswith(f".{other}") for other in custom)]
     return (LOCAL_NAMES, *((domain,) for domain in apart))
 
@@ -227,7 +240,7 @@ def make_plan(project: Project, found: Found, *, may_create: bool = True) -> Pla
     notices = list(_notices(project, trusted, found))
     items = (
         *_authorities(wanted, found, may_create=may_create),
-        *_leaves(hosts, found),
+        *_leaves((*hosts, DEFAULT_HOST), found),
         *_hosts(hosts, found),
         *_trust(trusted, found),
         *_gateway(project, found, notices),
@@ -282,15 +295,16 @@ def _leaves(hosts: tuple[str, ...], found: Found) -> Iterator[Item]:
     usable = {leaf.host: leaf for leaf in found.leaves}
     for host in hosts:
         if host in usable:
-            yield Already(f"certificate {host}", f"valid until {usable[host].not_after:%Y-%m-%d}")
+            yield Already(f"certificate {spell_host(host)}", f"valid until {usable[host].not_after:%Y-%m-%d}")
         else:
             yield IssueLeaf(host)
 
 
 def _hosts(hosts: tuple[str, ...], found: Found) -> Iterator[Item]:
-    missing = tuple(host for host in hosts if host not in found.hosts_here)
+    concrete = tuple(host for host in hosts if "*" not in host)
+    missing = tuple(host for host in concrete if host not in found.hosts_here)
     if not missing:
-        yield Already("/etc/hosts", ", ".join(hosts))
+        yield Already("/etc/hosts", ", ".join(concrete))
     elif found.can_be_root:
         yield EditHosts(missing)
 
@@ -378,6 +392,13 @@ def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Foun
             f"/etc/hosts line {number} gives one of these names to somebody else; it is left as it is: {line.strip()}",
             ("Remove it yourself if it is out of date:", f"  sudo sed -i {number}d /etc/hosts"),
         )
+    for domain in project.domains:
+        if "*" in domain:
+            example = domain.replace("*", "shop")
+            yield (
+                f"{domain} is served, and no hosts file can hold it; browsers find {localhost_name(example)}",
+                ("Name those that have to resolve everywhere, beside it:", f"  devtls up … '{domain}' {example}"),
+            )
     if found.can_be_root:
         return
     lacking = tuple(_without_root(project, trusted, found))
@@ -388,7 +409,7 @@ def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Foun
 
 def _without_root(project: Project, trusted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:
     """What is missing because root cannot be had."""
-    if any(host not in found.hosts_here for host in hosts_of(project)):
+    if any(host not in found.hosts_here for host in hosts_of(project) if "*" not in host):
         yield _without_hosts(project, found)
     yield from _untrusted_without_root(trusted, found)
     if not found.gateway and found.https.state is PortState.NEEDS_ROOT:
@@ -412,7 +433,7 @@ def _untrusted_without_root(wanted: tuple[tuple[str, ...], ...], found: Found) -
 
 def _without_hosts(project: Project, found: Found) -> Notice:
     """What works when the hosts file is not ours to change, and what to have done."""
-    missing = [host for host in hosts_of(project) if host not in found.hosts_here]
+    missing = [host for host in hosts_of(project) if host not in found.hosts_here and "*" not in host]
     near = authority_of(localhost_name(project.domains[0]), served_port(found))
     return (
         f"/etc/hosts is as it was; browsers reach https://{near}",

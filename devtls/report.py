@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from devtls.model import Check, Verdict
+from devtls.model import Check, Verdict, spell_host
 from devtls.plan import (
     Already,
     BindPorts,
@@ -121,7 +121,7 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
         case CreateAuthority(subtrees):
             return f"CA for {' and '.join(subtrees)}", "can sign these names and those below them, no other"
         case IssueLeaf(host):
-            return f"certificate {host}", ""
+            return f"certificate {spell_host(host)}", ""
         case EditHosts(names):
             return "/etc/hosts", ", ".join(names)
         case TrustRoots(store, needs_root, _subtrees):

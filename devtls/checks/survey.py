@@ -9,7 +9,7 @@ from devtls.checks.case import Case, works
 from devtls.checks.diagnose import judge_websocket
 from devtls.checks.discover import Candidate, clean_path
 from devtls.checks.endpoints import find_endpoints
-from devtls.checks.https import Page, get, judge_page
+from devtls.checks.https import REDIRECTS, Page, get, judge_page
 from devtls.checks.preview import Preview
 from devtls.checks.scene import SECOND_LOOK, Scene, probe_all, together
 from devtls.checks.site import find_location
@@ -87,6 +87,8 @@ def _ask_found(scene: Scene, page: Check, seen: Observation) -> tuple[Check, ...
     subject = f"wss://{scene.authority}"
     if seen.status is None or page.code in NOBODY_THERE:
         return (Check(subject, Verdict.UNKNOWN, f"not asked, since {page.subject} does not answer"),)
+    if not scene.question.is_searched or _leads_elsewhere(scene, seen):
+        return ()
     found = find_endpoints(scene, seen)
     if not found:
         fact = "no WebSocket endpoint found; name it with --ws /path"
@@ -94,6 +96,12 @@ def _ask_found(scene: Scene, page: Check, seen: Observation) -> tuple[Check, ...
     scene.preview.expect(scene.number, tuple(_url(scene, candidate) for candidate in found))
     answers = together([_asking(scene, candidate) for candidate in found])
     return tuple(check for checks in answers for check in checks)
+
+
+def _leads_elsewhere(scene: Scene, seen: Observation) -> bool:
+    """Whether the page is on another host: www.love.cat that redirects to love.cat has no WebSocket of its own."""
+    place = seen.header("location") if seen.status in REDIRECTS else ""
+    return place.startswith("https://") and place.split("/")[2] != scene.authority
 
 
 def _url(scene: Scene, candidate: Candidate) -> str:

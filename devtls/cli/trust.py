@@ -90,7 +90,7 @@ def _export(folder: Path, paths: Paths, *, as_json: bool) -> None:
 def _wanted(names: Sequence[str], paths: Paths) -> tuple[tuple[str, ...], ...]:
     """The subtrees of each authority that is to be trusted: the local one, what there is, and what is named."""
     from devtls.ca.store import load_authorities
-    from devtls.config import authority_names, parse_certificate_names
+    from devtls.config.domains import authority_names, parse_certificate_names
     from devtls.model import LOCAL_NAMES
 
     known = load_authorities(paths)

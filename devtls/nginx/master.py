@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from devtls.errors import DevtlsError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.004  # s; a reload is live after 51-116 ms, nearly all of it nginx's own pause before it retires workers
 RELOAD_PATIENCE = 15.0  # s; a thousand certificates are read in less than one
 PATIENCE = 2.0  # s; TERM ends nginx in 0.1 s, whatever connections are open
+MOST_GENERATIONS = 8  # of retired workers that still have WebSockets; 6 reloads with 1,000 of them cost 45 MB
 RETIRING = "shutting down"  # what nginx puts in the title of a worker that takes no more connections
 
 
@@ -45,6 +47,7 @@ class Master:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped: Callable[[], None] | None = None
         self._kill: Timer | None = None
+        self._generations: list[frozenset[processes.Identity]] = []  # of retired workers, oldest first
 
     @property
     def pid(self) -> int | None:
@@ -84,9 +87,22 @@ class Master:
         if self._process is None:
             self.start(live)
             return
-        old = frozenset(self._workers())
+        old = frozenset(identity.pid for identity in processes.descendants(self._process.pid))
         os.kill(self._process.pid, signal.SIGHUP)
         self._when_live(old, live, self._loop.clock() + RELOAD_PATIENCE)
+
+    def quit(self, stopped: Callable[[], None]) -> None:
+        """Have it take no more connections, and call `stopped` when the last that it has is over."""
+        if self._process is None:
+            stopped()
+            return
+        self._stopped = stopped
+        os.kill(self._process.pid, signal.SIGQUIT)
+
+    def reopen_logs(self) -> None:
+        """Have it write into a new log where the old one was."""
+        if self._process:
+            os.kill(self._process.pid, signal.SIGUSR1)
 
     def stop(self, stopped: Callable[[], None]) -> None:
         """End it and its workers, and call `stopped` when they are gone."""
@@ -139,7 +155,19 @@ class Master:
         if not is_live and self._loop.clock() < deadline:
             self._loop.call_later(LOOK_EVERY, lambda: self._when_live(old, live, deadline))
             return
+        self._limit_generations(old)
         live()
+
+    def _limit_generations(self, old: frozenset[int]) -> None:
+        """Retired workers stay while they have a WebSocket, but not without limit: each is a process of its own."""
+        retired = frozenset(filter(None, map(processes.identify, old)))
+        known = frozenset().union(*self._generations)
+        alive = (frozenset(filter(processes.is_alive, each)) for each in (*self._generations, retired - known))
+        self._generations = [each for each in alive if each]
+        while len(self._generations) > MOST_GENERATIONS:
+            oldest = self._generations.pop(0)
+            sys.stderr.write(f"{MOST_GENERATIONS + 1} generations of workers have WebSockets: the oldest are closed\n")
+            processes.send(oldest, signal.SIGTERM)
 
     def _end_strays(self, number: signal.Signals) -> None:
         processes.send(processes.descendants(os.getpid()), number)

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from devtls.errors import ConflictError, DevtlsError
-from devtls.model import Authority, Endpoint, Leaf, Project, Route, Service
+from devtls.model import DEFAULT_HOST, Authority, Endpoint, Leaf, Project, Route, Service
 from devtls.plan import (
     Already,
     BindPorts,
@@ -68,7 +68,7 @@ FRESH = Found(
 DONE = replace(
     FRESH,
     authorities=(LOCAL, CAT),
-    leaves=tuple(map(leaf, HOSTS)),
+    leaves=tuple(map(leaf, (*HOSTS, DEFAULT_HOST))),
     hosts_here=frozenset(HOSTS),
     stores=(replace(DEBIAN, trusted=BOTH), replace(NSS, trusted=BOTH)),
     gateway=HTTPS,
@@ -88,6 +88,7 @@ def test_a_plan_for_a_fresh_machine_says_all_that_is_done_in_order() -> None:
             CreateAuthority(("love.cat",)),
             IssueLeaf("love.cat"),
             IssueLeaf("love.cat.localhost"),
+            IssueLeaf(DEFAULT_HOST),
             EditHosts(HOSTS),
             TrustRoots("system store", True, both),
             TrustRoots("Chromium", False, both),
@@ -112,11 +113,12 @@ def test_a_plan_for_a_machine_where_all_is_so_only_serves_the_site_and_runs_the_
         ServeSite(HOSTS),
         RunService("web", ("node", "app.js"), 3000),
     ]
-    assert plan.items[:6] == (
+    assert plan.items[:7] == (
         Already("CA for localhost and test", "valid until 2030-01-02"),
         Already("CA for love.cat", "valid until 2030-01-02"),
         Already("certificate love.cat", "valid until 2030-01-02"),
         Already("certificate love.cat.localhost", "valid until 2030-01-02"),
+        Already("certificate localhost, 127.0.0.1", "valid until 2030-01-02"),
         Already("/etc/hosts", "love.cat, love.cat.localhost"),
         Already("trust: system store"),
     )
