@@ -80,6 +80,7 @@ def look(
     found = replace(
         machine.found,
         ipv6=ipv6,
+        lan=ports.lan_addresses() if project.is_on_lan else (),
         leaves=tuple(leaf for host in (*served, DEFAULT_HOST) if (leaf := load_leaf(paths, host, now))),
         hosts_here=hosts_here(machine.hosts_file, served),
         hosts_foreign=tuple(

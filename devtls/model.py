@@ -316,10 +316,8 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own."""
-    import ipaddress
-
-    return ipaddress.ip_address(address).is_loopback
+    """Whether an address, in its canonical form, is this machine's own; without ipaddress, which costs 4 ms."""
+    return address == "::1" or address.startswith("127.")
 
 
 def is_local(domain: str) -> bool:

@@ -76,6 +76,7 @@ class Found(Struct, frozen=True):
     Attributes:
         leaves: usable certificates by host.
         ipv6: whether ::1 can be bound.
+        lan: the addresses by which other machines reach this one, when they are to.
         hosts_here: names that the hosts file sends to this machine already.
         hosts_foreign: (line number, line) that give one of our names to somebody else.
         gateway: the sockets of the running gateway, https first; None when none runs.
@@ -90,6 +91,7 @@ class Found(Struct, frozen=True):
     outdated: tuple[Authority, ...] = ()
     leaves: tuple[Leaf, ...] = ()
     ipv6: bool = False
+    lan: tuple[str, ...] = ()
     hosts_here: frozenset[str] = frozenset()
     hosts_foreign: tuple[tuple[int, str], ...] = ()
     gateway: tuple[Endpoint, ...] | None = None
@@ -345,6 +347,11 @@ def _gateway(project: Project, found: Found, notices: list[Notice]) -> Iterator[
                 f"the gateway of your running projects listens on {port}, not on {project.https_port}",
                 "Leave --https-port out, or stop the other projects first (devtls ps --all).",
             )
+        if project.is_on_lan and not any(each.host in found.lan for each in found.gateway):
+            raise ConflictError(
+                "the gateway of your running projects listens on this machine only",
+                "Stop them first (devtls ps --all), or leave --lan out.",
+            )
         yield Already("gateway", f"{found.nginx} on {port}")
         return
     yield from _ports(project, found, notices)
@@ -383,7 +390,8 @@ def _another(port: int) -> int:
 
 
 def _both(port: int, found: Found) -> tuple[Endpoint, ...]:
-    return (Endpoint("127.0.0.1", port), *([Endpoint("::1", port)] if found.ipv6 else []))
+    hosts = ("127.0.0.1", *(["::1"] if found.ipv6 else []), *found.lan)
+    return tuple(Endpoint(host, port) for host in hosts)
 
 
 def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:
@@ -391,6 +399,15 @@ def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Foun
         yield (
             f"/etc/hosts line {number} gives one of these names to somebody else; it is left as it is: {line.strip()}",
             ("Remove it yourself if it is out of date:", f"  sudo sed -i {number}d /etc/hosts"),
+        )
+    if project.is_on_lan:
+        places, names = ", ".join(found.lan) or "no address of this machine", ", ".join(project.domains)
+        yield (
+            f"{places} serves {names} to everybody in your network",
+            (
+                "A phone has to trust the authority, and needs a name server that leads the names here:",
+                "  devtls trust --export",
+            ),
         )
     for domain in project.domains:
         if "*" in domain:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from devtls.model import Check, Verdict, spell_host
+from devtls.model import Check, Verdict, is_loopback, spell_host
 from devtls.plan import (
     Already,
     BindPorts,
@@ -130,6 +130,8 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
             return f"past their date: {store}", ", ".join(f"devtls-{each}" for each in ids)
         case BindPorts(https, http, needs_root):
             ports = " and ".join(str(endpoints[0].port) for endpoints in (https, http) if endpoints)
+            if not all(is_loopback(endpoint.host) for endpoint in https):
+                return f"port {ports}", "for your whole network"
             return f"port {ports}", "bound through sudo, held by you" if needs_root else "on this machine only"
         case StartGateway(nginx):
             return "gateway", nginx

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from devtls.model import is_loopback
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -17,6 +19,17 @@ class Listen(Struct, frozen=True):
 
     https: tuple[Endpoint, ...]
     http: tuple[Endpoint, ...]
+
+    @property
+    def here(self) -> Listen:
+        """Those that only this machine reaches."""
+        own = [tuple(each for each in endpoints if is_loopback(each.host)) for endpoints in (self.https, self.http)]
+        return Listen(*own)
+
+    @property
+    def is_on_lan(self) -> bool:
+        """Whether other machines reach it."""
+        return self != self.here
 
 
 def listen_lines(endpoints: Sequence[Endpoint], features: Collection[str], *, tls: bool, default: bool = False) -> str:

@@ -49,12 +49,12 @@ def render_gateway(  # noqa: PLR0913 - each is a part of the file
             templates,
             "nginx/default.conf",
             default_listen=listen_lines(endpoints, features, tls=tls, default=True),
-            listen=listen_lines(endpoints, features, tls=tls),
+            listen=listen_lines(own, features, tls=tls),  # others may claim to ask by localhost
             names=names,
             certificate=certificate if tls else "",
             pages=quote(str(pages)),
         )
-        for endpoints, tls in ((listen.https, True), (listen.http, False))
+        for endpoints, own, tls in ((listen.https, listen.here.https, True), (listen.http, listen.here.http, False))
         if endpoints
     ]
     return fill(

@@ -112,7 +112,8 @@ class Place:
         setup = self._setup
         if not self.hosts:
             return None
-        text = render_site(self._site(), greeting.listen, greeting.nginx.features, setup.templates)
+        listen = greeting.listen if setup.project.is_on_lan else greeting.listen.here
+        text = render_site(self._site(), listen, greeting.nginx.features, setup.templates)
         files.write_atomically(setup.folder / "site.conf", text.encode())
         leaf = self._certificates.leaf(DEFAULT_HOST)
         facts = {
