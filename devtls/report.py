@@ -15,6 +15,7 @@ from devtls.plan import (
     CreateAuthority,
     EditHosts,
     IssueLeaf,
+    LowerPorts,
     RetireRoots,
     RunService,
     ServeSite,
@@ -131,6 +132,8 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
         case BindPorts(https, http, needs_root):
             ports = " and ".join(str(endpoints[0].port) for endpoints in (https, http) if endpoints)
             return f"port {ports}", "bound through sudo, held by you" if needs_root else "on this machine only"
+        case LowerPorts():
+            return "ports from 80 up", "every user of this machine may listen on them"
         case StartGateway(nginx):
             return "gateway", nginx
         case ServeSite(hosts):
