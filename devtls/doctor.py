@@ -14,6 +14,10 @@ from msgspec.structs import replace
 from devtls import hosts
 from devtls.ca import store as ca
 from devtls.ca.records import refuse_readable_by_others
+from devtls.checks.detours import judge_detours
+from devtls.checks.names import judge_name, look_up
+from devtls.checks.proxy_settings import find_detours
+from devtls.checks.resolution import explain, read_resolver
 from devtls.errors import DevtlsError
 from devtls.model import HTTPS, Check, Verdict
 from devtls.system.files import read_or_none
@@ -59,7 +63,7 @@ def examine(
         *checks,
         *_leftovers(paths, environment, stores),
         *_receipts(paths),
-        *_hosts(),
+        *_hosts(paths, environment),
         *judge_ports(look_at_low_ports()),
     )
 
@@ -304,7 +308,8 @@ def _receipts(paths: Paths) -> Iterator[Check]:
         yield Check(each.store, Verdict.NOTED, fact, "receipt", cure=("Finish it:", "  devtls trust"))
 
 
-def _hosts() -> Iterator[Check]:
+def _hosts(paths: Paths, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Whether the names that are served here lead here, by the resolver that programs use, and who would not ask it."""
     try:
         names = hosts.names_in_block(read_or_none(HOSTS) or b"")
     except OSError as error:
@@ -312,6 +317,13 @@ def _hosts() -> Iterator[Check]:
         return
     if names:
         yield Check(str(HOSTS), Verdict.PASSED, f"leads {', '.join(names)} to this machine")
+    for name in names:
+        addresses = look_up(name)
+        found = judge_name(name, addresses)
+        if found.verdict is not Verdict.PASSED:
+            yield explain(found, addresses, read_resolver())
+    if names:
+        yield from judge_detours(find_detours(environment, paths.home), names)
 
 
 def judge_ports(found: LowPorts) -> Iterator[Check]:

@@ -25,9 +25,9 @@ def env(shell: str | None, as_json: bool) -> None:
 
     What you had set is kept: the files that it prints have your certificates and the public ones, too.
     """
-    from devtls.cli.trusting import trusting_environment
+    from devtls.cli.trusting import command_environment
 
-    prepared = trusting_environment(os.environ, (), Path.cwd())
+    prepared = command_environment(os.environ, (), Path.cwd())
     say(report.render_notices(prepared.notices, style_of(sys.stderr)), sys.stderr)
     if as_json:
         say_json({"schema": "devtls.env/1", "variables": dict(prepared.variables)})
