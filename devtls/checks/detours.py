@@ -88,7 +88,8 @@ def _cure(detour: Detour, hosts: tuple[str, ...]) -> tuple[str, ...]:
                 '  eval "$(devtls env)"',
             )
         case Origin.GNOME:
-            value = shlex.quote(repr(listed))
+            value = repr(listed)
+            value = shlex.quote(value) if set(value) & set('"$`\\!') else f'"{value}"'
             cure = ("Except them:", f"  gsettings set org.gnome.system.proxy ignore-hosts {value}")
         case Origin.KDE:
             value = shlex.quote(",".join(listed))

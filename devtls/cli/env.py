@@ -23,7 +23,8 @@ def env(shell: str | None, as_json: bool) -> None:
 
     For bash, zsh and sh:  eval "$(devtls env)"      For fish:  devtls env | source
 
-    What you had set is kept: the files that it prints have your certificates and the public ones, too.
+    What you had set is kept: the files that it prints have your certificates and the public ones, too. Where you have a
+    proxy, it is not asked for the names that are served here.
     """
     from devtls.cli.trusting import command_environment
 

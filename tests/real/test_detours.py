@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,6 +72,12 @@ def checks_of(machine: Machine, *words: str, **env: str) -> dict[str, dict[str, 
     """What doctor says, by subject."""
     said = machine.run(["devtls", "doctor", "--quick", "--json", *words], env=env)
     return {check["subject"]: check for check in json.loads(said.stdout)["checks"]}
+
+
+def profile_of(machine: Machine) -> str:
+    """The folder of the Firefox profile that was used last."""
+    find = "find /home/dev/.mozilla /home/dev/.config/mozilla -name prefs.js -printf '%T@ %h\\n' 2>/dev/null | sort -n"
+    return machine.run(["sh", "-c", find]).stdout.splitlines()[-1].partition(" ")[2]
 
 
 def test_services_reach_their_own_domain_past_a_dead_proxy_and_keep_what_was_excepted(machine: Machine) -> None:
@@ -154,9 +161,29 @@ def test_a_policy_that_takes_chromium_to_a_proxy_is_told_and_its_cure_cures(serv
     served.run(["rm", POLICY], user="root", check=True)
 
 
+def test_the_proxy_of_a_desktop_is_told_and_its_cure_cures(served: Machine) -> None:
+    def set_settings(script: str) -> None:
+        served.run(["dbus-run-session", "sh", "-c", script], check=True)
+
+    settings = {"mode": "manual", "ignore-hosts": "['git.corp']"}
+    server = "gsettings set org.gnome.system.proxy.https {} {}"
+    words = [f"gsettings set org.gnome.system.proxy {key} {shlex.quote(value)}" for key, value in settings.items()]
+    host, port = DEAD.split(":")
+    set_settings(" && ".join([*words, server.format("host", host), server.format("port", port)]))
+    served.write(f"{profile_of(served)}/user.js", 'user_pref("network.proxy.type", 5);\n')
+    told = checks_of(served)["proxy of the desktop (GNOME)"]
+    assert (told["verdict"], told["code"]) == ("noted", "proxy")
+    assert "PROXY_CONNECTION_REFUSED" in firefox(served, "https://love.cat").error
+    set_settings(told["cure"][-1])
+    assert "proxy of the desktop (GNOME)" not in checks_of(served)
+    assert firefox(served, "https://love.cat", awaited="Hello, World!").error == ""
+    listed = served.run(["gsettings", "get", "org.gnome.system.proxy", "ignore-hosts"]).stdout
+    assert listed == "['git.corp', 'love.cat']\n"
+    set_settings("gsettings reset-recursively org.gnome.system.proxy")
+
+
 def test_what_firefox_was_told_is_told_and_its_cure_cures(served: Machine) -> None:
-    find = "find /home/dev/.mozilla /home/dev/.config/mozilla -name prefs.js -printf '%T@ %h\\n' 2>/dev/null | sort -n"
-    profile = served.run(["sh", "-c", find]).stdout.splitlines()[-1].partition(" ")[2]
+    profile = profile_of(served)
 
     def ask(url: str, **preferences: str | int) -> tuple[str, set[str]]:
         """The error, and the codes of what doctor tells of Firefox."""

@@ -23,6 +23,8 @@ def test_443_needs_no_sudo_afterwards_and_clean_gives_back_what_was_there(machin
     machine.run(["sysctl", "-w", "net.ipv4.ip_unprivileged_port_start=900"], user="root", check=True)
     would = machine.run([*LOWER, "--dry-run"])
     assert (would.status, would.output.split()[:4]) == (0, ["would", "ports", "from", "80"]), would.output
+    plan = json.loads(machine.run([*LOWER, "--dry-run", "--json"]).stdout)
+    assert (plan["needs_root"], plan["items"][0]["already"]) == (True, False)
     assert machine.read(VALUE) == "900\n"
     lowered = machine.run(LOWER)
     assert lowered.status == 0, lowered.output

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from devtls.checks.detours import Detour, Origin, judge_detours
@@ -16,10 +18,7 @@ def detour(origin: Origin, *exceptions: str, is_script: bool = False) -> Detour:
     ("origin", "cure"),
     [
         (Origin.ENVIRONMENT, '  eval "$(devtls env)"'),
-        (
-            Origin.GNOME,
-            "  gsettings set org.gnome.system.proxy ignore-hosts '['\"'\"'.corp'\"'\"', '\"'\"'love.cat'\"'\"']'",
-        ),
+        (Origin.GNOME, "  gsettings set org.gnome.system.proxy ignore-hosts \"['.corp', 'love.cat']\""),
         (
             Origin.KDE,
             "  kwriteconfig6 --file kioslaverc --group 'Proxy Settings' --key NoProxyFor .corp,love.cat",
@@ -36,6 +35,13 @@ def test_each_setting_has_a_cure_of_its_own_that_keeps_what_it_had(origin: Origi
     assert "love.cat" in check.fact
     assert PROXY in check.fact
     assert check.evidence == ("/some/file",)
+
+
+def test_what_a_shell_would_do_something_with_is_quoted() -> None:
+    (check,) = judge_detours([detour(Origin.GNOME, "$(reboot)")], ["love.cat"])
+    argv = shlex.split(check.cure[-1])
+    assert argv[-1] == "['$(reboot)', 'love.cat']"
+    assert "'[" in check.cure[-1]
 
 
 @pytest.mark.parametrize("origin", list(Origin))
