@@ -53,6 +53,7 @@ def is_excepted(host: str, exceptions: Iterable[str]) -> bool:
 
 
 def _merge(text: str, wanted: Iterable[str]) -> str:
-    had = {each.lower() for each in split_exceptions(text)}
-    added = () if EVERYTHING in had else (each for each in dict.fromkeys(wanted) if each not in had)
-    return ",".join([*([text] if text else []), *added])
+    kept = text.strip(", ")
+    had = {each.lower() for each in split_exceptions(kept)}
+    added = () if kept == EVERYTHING else (each for each in dict.fromkeys(wanted) if each not in had)
+    return ",".join([*([kept] if kept else []), *added])

@@ -32,6 +32,9 @@ def test_443_needs_no_sudo_afterwards_and_clean_gives_back_what_was_there(machin
     assert "  now      ports from 80 up" in lowered.output
     assert "port_file=/etc/sysctl.d/50-devtls-low-ports.conf" in lowered.output  # the script, whole
     assert machine.read(VALUE) == "80\n"
+    machine.run(["sysctl", "-w", "net.ipv4.ip_unprivileged_port_start=1024"], user="root", check=True)
+    machine.run(["sysctl", "-p", FILE], user="root", check=True)  # as at each start, but of this file alone
+    assert machine.read(VALUE) == "80\n"
     assert "it was 900 before\nnet.ipv4.ip_unprivileged_port_start=80\n" in machine.read(FILE)
     assert machine.run(["ls", "/home/dev/.local/share/devtls"]).status != 0  # no authority, no store
 

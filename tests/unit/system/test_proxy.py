@@ -28,6 +28,7 @@ PROXY = {"https_proxy": "http://proxy.corp:3128"}
             *["LOCALHOST,love.cat,love.cat.localhost,.localhost,127.0.0.1,::1"] * 2,
         ),
         ({**PROXY, "no_proxy": "*"}, "*", "*"),
+        ({**PROXY, "no_proxy": " .corp, "}, f".corp,{OURS}", f".corp,{OURS}"),
     ],
 )
 def test_what_the_user_had_is_kept_and_what_is_served_here_is_added_in_both_spellings(
