@@ -72,7 +72,7 @@ def _judge(detour: Detour, hosts: tuple[str, ...]) -> Check:
     elif detour.origin is Origin.RESOLVER:
         fact, code = f"{detour.asks} is asked for {named} before the hosts file", "dns-over-https"
     else:
-        fact, code = f"{detour.asks} is asked for {named}, and looks them up where it runs", "proxy"
+        fact, code = f"{detour.asks} is asked for {named}, and looks names up where it runs", "proxy"
     return Check(detour.subject, Verdict.NOTED, fact, "proxy", code, _cure(detour, hosts), (detour.source,))
 
 
