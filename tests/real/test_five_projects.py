@@ -57,29 +57,27 @@ def test_five_projects_with_a_thousand_websockets_each_live_through_each_others_
         bring(machine, host)
     finish(*[start(machine, host, env) for host in HOSTS])  # at once, and each for the first time
     assert {line.split()[1] for line in block_in(machine.read("/etc/hosts"))[1:-1]} >= set(HOSTS)
-    witness = Witness(machine)
-    assert [json.loads(witness("get", host)[4:])["name"] for host in HOSTS] == list(HOSTS)
-    for host in HOSTS:
-        connect(witness, host)
-    assert_untouched(witness, *HOSTS)
+    with Witness(machine) as witness:
+        assert [json.loads(witness("get", host)[4:])["name"] for host in HOSTS] == list(HOSTS)
+        for host in HOSTS:
+            connect(witness, host)
+        assert_untouched(witness, *HOSTS)
 
-    for host in HOSTS[1:]:
-        others = [each for each in HOSTS if each != host]
-        assert_uploaded(witness, host)
-        down(machine, host)
-        assert_untouched(witness, *others)
-        assert witness("get", host).startswith("000 "), "it is still served"
-        witness("let_go", host)
-        finish(start(machine, host, env))
-        assert_untouched(witness, *others)
-        connect(witness, host)
+        for host in HOSTS[1:]:
+            others = [each for each in HOSTS if each != host]
+            assert_uploaded(witness, host)
+            down(machine, host)
+            assert_untouched(witness, *others)
+            assert witness("get", host).startswith("000 "), "it is still served"
+            witness("let_go", host)
+            finish(start(machine, host, env))
+            assert_untouched(witness, *others)
+            connect(witness, host)
 
-    finish(start(machine, SIXTH, env))
-    assert_untouched(witness, *HOSTS)
-    for host in HOSTS:
-        assert_uploaded(witness, host)
-    witness.close()
-
+        finish(start(machine, SIXTH, env))
+        assert_untouched(witness, *HOSTS)
+        for host in HOSTS:
+            assert_uploaded(witness, host)
     assert machine.listening() >= GATEWAY
     for host in (*HOSTS, SIXTH):
         down(machine, host)

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from tests.real.machine import Machine
@@ -302,13 +302,15 @@ class Witness:
         assert line, "the witness is gone"
         return json.loads(line)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End it, and every connection that it has."""
         for stream in (self._process.stdin, self._process.stdout):
             assert stream
             stream.close()
-        self._process.kill()
-        self._process.wait()
+        self._process.wait(PATIENCE)
 
 
 if __name__ == "__main__":
