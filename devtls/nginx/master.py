@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.004  # s; a reload is live after 51-116 ms, nearly all of it nginx's own pause before it retires workers
 RELOAD_PATIENCE = 15.0  # s; a thousand certificates are read in less than one
 PATIENCE = 2.0  # s; TERM ends nginx in 0.1 s, whatever connections are open
+WORKER = "nginx: worker process"  # the title of a worker
 RETIRING = "shutting down"  # what nginx puts in the title of a worker that takes no more connections
 
 
@@ -66,6 +67,8 @@ class Master:
 
     def start(self, live: Callable[[], None]) -> None:
         """Start it, and call `live` when its workers take connections."""
+        # Workers that outlived their master and keeper, killed together, would go on taking connections beside ours.
+        self._end_strays(signal.SIGQUIT)
         with (self._folder / "gateway.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._argv(self._folder / "live"), "-g", "daemon off;"],
@@ -142,7 +145,11 @@ class Master:
         live()
 
     def _end_strays(self, number: signal.Signals) -> None:
-        processes.send(processes.descendants(os.getpid()), number)
+        processes.send(self._strays(), number)
+
+    def _strays(self) -> tuple[processes.Identity, ...]:
+        """What is below the keeper, and the workers of one that was killed, which it has not adopted."""
+        return (*processes.descendants(os.getpid()), *processes.find_using(self._folder, WORKER))
 
 
 def _die_with_keeper() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,15 @@ def test_a_master_is_live_once_a_worker_is_there(tmp_path: Path) -> None:
 
     on_a_stage(tmp_path, act)
     assert "started" in (tmp_path / "gateway.log").read_text("utf-8")
+
+
+def test_workers_that_outlived_their_master_and_their_keeper_take_no_more_connections(tmp_path: Path) -> None:
+    argv = ["bash", "-c", 'exec -a "nginx: worker process" sleep 1000']
+    with (tmp_path / "gateway.log").open("ab") as log, subprocess.Popen(argv, stderr=log) as orphan:
+        while processes.describe(orphan.pid) != "'nginx: worker process' 1000":
+            time.sleep(0.01)
+        on_a_stage(tmp_path, lambda stage: stage.start())
+        assert orphan.wait(30) == -signal.SIGQUIT
 
 
 def test_a_reload_is_live_once_no_old_worker_takes_connections(tmp_path: Path) -> None:
