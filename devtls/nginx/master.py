@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devtls.errors import DevtlsError
@@ -78,7 +79,7 @@ class Master:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_keeper,  # noqa: PLW1509 - the keeper has one thread
+                preexec_fn=partial(_die_with_keeper, os.getpid()),  # noqa: PLW1509 - the keeper has one thread
             )
         self._when_live(frozenset(), live, self._loop.clock() + RELOAD_PATIENCE)
 
@@ -152,6 +153,8 @@ class Master:
         return (*processes.descendants(os.getpid()), *processes.find_using(self._folder, WORKER))
 
 
-def _die_with_keeper() -> None:
+def _die_with_keeper(keeper: int) -> None:
     """Nothing may hold :443 when its keeper was killed: the next one starts from the same sockets."""
     processes.set_parent_death_signal(signal.SIGTERM)
+    if os.getppid() != keeper:  # it died before the line above
+        os.kill(os.getpid(), signal.SIGTERM)
