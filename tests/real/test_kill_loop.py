@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real.love_cat import GATEWAY, assert_nothing_runs
+from tests.real.love_cat import GATEWAY, assert_clean_end, assert_nothing_runs
 from tests.real.many import APP, NAMES, NGINX, bring, down, finish, start
 from tests.real.running import MOMENT, wait_until
 from tests.real.witness import Witness
@@ -50,6 +50,7 @@ ENDING = {"supervisor", "guardian"}
 KEEPER = " -m devtls.nginx.keeper "
 MASTER = "nginx: master process "
 GATEWAYS = ("keeper", "master", "worker", "worker")
+SHARED = ("master", "worker", "keeper")
 PROJECTS = ("guardian", "supervisor", "app")
 PASSING = {"retiring", "stranger"}  # old workers may end what they have; who else is there has to go, a little later
 
@@ -179,27 +180,30 @@ class Siege:
             assert told.startswith("000 "), f"{played.name}: still served: {told}"
         for host, (_alive, lost) in self.witness("echo", *HOSTS).items():
             figures.lost += 0 if played.concerns(host) else lost
-        self.judge(played, figures)
         if played.is_ending:
             finish(start(self.machine, played.host, self.env))
-            self.wait_for(played, lambda seen: is_whole(seen, *HOSTS) and self.are_served(seen, *HOSTS))
-            self.wait_until_quiet(played)
+            self.wait_until_whole(played)
+        answers = self.witness("answers")
+        self.judge(played, figures, answers)
+        if played.is_ending:
             (app,) = (each.pid for each in played.before if (each.part, each.host) == ("app", played.host))
-            answers = [answer for host, asked, _, answer in self.witness("answers") if asked > swept]
-            assert not [answer for answer in answers if f'"pid": {app}}}' in answer], f"{played.name}: the old app"
+            late = [answer for _, asked, _, answer in answers if asked > swept]
+            assert not [answer for answer in late if f'"pid": {app}}}' in answer], f"{played.name}: the old app"
 
     def kill(self, number: int) -> Round:
         """Throw the dice, and do it."""
         self.deck = self.deck or self.dice.sample(KILLS, len(KILLS))
-        parts, host = self.deck.pop(), self.dice.choice(HOSTS)
+        return self.kill_now(number, self.deck.pop(), self.dice.choice(HOSTS))
+
+    def kill_now(self, number: int, parts: tuple[str, ...], host: str, within: float = 0.1) -> Round:
+        """Kill one process of each part, where there is any, in a while."""
+        time.sleep(self.dice.uniform(0, within))  # at any point of what goes on
         before = tuple(look(self.witness))
-        victims = [
-            self.dice.choice([a.pid for a in before if a.part == part and a.host in {"", host}]) for part in parts
-        ]
+        found = [[each.pid for each in before if each.part == part and each.host in {"", host}] for part in parts]
+        victims = [self.dice.choice(each) for each in found if each]
         # Without its keeper the master ends its workers; until then they take what comes.
         is_told = "keeper" in parts and "master" not in parts
         watched = [each.pid for each in before if each.part in {"master", "worker"} and is_told]
-        time.sleep(self.dice.uniform(0, 0.1))  # at any point of what is asked, not right after the handshakes
         name = f"round {number} of seed {SEED}: {' and '.join(parts)}, {host}"
         began, gone = self.witness("kill", victims, watched)
         return Round(name, parts, host, began, gone, before)
@@ -214,6 +218,12 @@ class Siege:
             return is_out and is_whole(seen, *played.untouched) and self.are_served(seen, *played.untouched)
 
         self.wait_for(played, is_back)
+
+    def wait_until_whole(self, played: Round, *hosts: str) -> None:
+        """Until all is as it was."""
+        everybody = hosts or HOSTS
+        self.wait_for(played, lambda seen: is_whole(seen, *everybody) and self.are_served(seen, *everybody))
+        self.wait_until_quiet(played)
 
     def wait_until_quiet(self, played: Round) -> None:
         """Until nobody is there who should not be, not even one that nobody waits for."""
@@ -238,9 +248,10 @@ class Siege:
         """What keeper, nginx and projects wrote last."""
         return self.machine.run(["sh", "-c", "find .local/state/devtls -name '*.log' | xargs tail -n 25"]).output
 
-    def judge(self, played: Round, figures: Figures) -> None:
+    @staticmethod
+    def judge(played: Round, figures: Figures, answers: Sequence[tuple[str, float, float, str]]) -> None:
         """Count what failed, and which of it was not in flight."""
-        for host, asked, answered, answer in self.witness("answers"):
+        for host, asked, answered, answer in answers:
             if played.concerns(host):
                 figures.pages += answer.startswith("503 ")
                 figures.bare += answer.startswith("502 ")
@@ -276,3 +287,29 @@ def test_whatever_part_is_killed_only_what_was_in_flight_fails_and_everything_is
         wait_until(lambda: look(witness) == [], "nobody is left, though WebSockets are held")
     assert_nothing_runs(machine)
     assert {parts: len(figures.others) for parts, figures in siege.figures.items() if figures.others} == {}
+
+
+@pytest.mark.timeout(120 + 10 * ROUNDS)
+@pytest.mark.parametrize("env", NGINX, ids=NAMES)
+def test_a_project_comes_and_goes_though_the_gateway_is_killed_meanwhile(machine: Machine, env: dict[str, str]) -> None:
+    last = HOSTS[-1]
+    for host in HOSTS:
+        bring(machine, host)
+        finish(start(machine, host, env))
+    with Witness(machine) as witness:
+        siege = Siege(machine, witness, env)
+        for number in range(ROUNDS // 2):
+            part = siege.dice.choice(SHARED)
+            going = machine.start(["devtls", "down"], cwd=f"/home/dev/{last}")
+            played = siege.kill_now(number, (part,), last, within=0.5)
+            finish(going)
+            assert_clean_end(going.output)
+            siege.wait_until_whole(played, *HOSTS[:-1])
+            assert witness("get", last).startswith("000 "), f"{played.name}: still served"
+            coming = start(machine, last, env)
+            played = siege.kill_now(number, (part,), last, within=1.0)
+            finish(coming)
+            siege.wait_until_whole(played)
+        for host in HOSTS:
+            down(machine, host)
+    assert_nothing_runs(machine)
