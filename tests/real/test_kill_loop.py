@@ -313,3 +313,27 @@ def test_a_project_comes_and_goes_though_the_gateway_is_killed_meanwhile(machine
         for host in HOSTS:
             down(machine, host)
     assert_nothing_runs(machine)
+
+
+@pytest.mark.parametrize("env", NGINX, ids=NAMES)
+def test_a_project_that_comes_while_the_others_bring_a_killed_gateway_back_waits_for_it(
+    machine: Machine, env: dict[str, str]
+) -> None:
+    first, second, _ = HOSTS
+    for host in (first, second):
+        bring(machine, host)
+    finish(start(machine, first, env))
+    with Witness(machine) as witness:
+        before = {each.part: each.pid for each in look(witness)}
+        machine.kill(before["supervisor"], "STOP")  # it has the ports, and takes its time
+        witness("kill", [before["keeper"]], [before["master"]])
+        coming = start(machine, second, env)
+        until = time.monotonic() + MOMENT
+        wait_until(lambda: coming.output != "" or time.monotonic() > until, "time enough to give up too early")
+        machine.kill(before["supervisor"], "CONT")
+        finish(coming)
+        wait_until(lambda: is_whole(look(witness), first, second), "both are up")
+        assert [witness("get", host)[:4] for host in (first, second)] == ["200 ", "200 "]
+        for host in (first, second):
+            down(machine, host)
+    assert_nothing_runs(machine)

@@ -151,6 +151,7 @@ class Asker:
 
     def __init__(self, client: Client, host: str, path: str, pause: float, asked: list[list[Any]]) -> None:
         self.client, self.host, self.path, self.pause, self.asked = client, host, path, pause, asked
+        self.count = 0
         threading.Thread(target=self.run, daemon=True).start()
 
     def run(self) -> None:
@@ -161,6 +162,7 @@ class Asker:
             except OSError as error:
                 told = f"000 {error!r}"
             self.asked.append([self.host, began, time.monotonic(), told])
+            self.count += 1
             time.sleep(self.pause)
 
 
@@ -172,6 +174,7 @@ class Driver:
         self.sockets: dict[str, Sockets] = {}
         self.uploads: dict[str, Upload] = {}
         self.streams: dict[str, Stream] = {}
+        self.askers: list[Asker] = []
         self.asked: list[list[Any]] = []
 
     def hold(self, host: str, count: int) -> int:
@@ -198,10 +201,13 @@ class Driver:
 
     def ask(self, host: str, path: str, pause: float) -> None:
         """Begin to ask, and go on for ever."""
-        Asker(self.client, host, path, pause, self.asked)
+        self.askers.append(Asker(self.client, host, path, pause, self.asked))
 
     def answers(self) -> list[list[Any]]:
-        """What was answered since the last time: [host, begun, ended, status and body]."""
+        """What was asked since the last time, once it is answered: [host, begun, ended, status and body]."""
+        before = [each.count for each in self.askers]
+        while any(each.count == count for each, count in zip(self.askers, before, strict=True)):
+            time.sleep(SHORT)
         told = self.asked[:]
         del self.asked[: len(told)]
         return told
