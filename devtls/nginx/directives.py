@@ -7,6 +7,7 @@ docs/nginx-directives.md is the list for people.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -387,7 +388,7 @@ class _Checker:
     """Tree -> the tree that is rendered; what must not be said is noted and left out."""
 
     def __init__(self, own: OwnText, problems: list[Problem]) -> None:
-        self.project = own.project.resolve()
+        self.project = Path(os.path.realpath(own.project))
         self.problems = problems
         self.in_route = own.context == "location"
 
@@ -471,7 +472,7 @@ class _Checker:
         if len(directive.parameters) != 1:
             return (directive,)
         said = directive.parameters[0]
-        found = Path(self.project, said).resolve() if "\0" not in said else Path("/")
+        found = Path(os.path.realpath(self.project / said))  # Path.resolve raises at a link to itself
         path = f"{found}/" if said.endswith("/") else str(found)
         if UNSPEAKABLE.search(said) or UNSPEAKABLE.search(path):
             return self.refuse(directive, f"`{said}` has a variable or a line break in it", "Write one plain path.")
@@ -489,9 +490,10 @@ class _Checker:
         path = uri.split("?")[0]
         if DOTS.search(path) or not path.startswith(("/", "$")):
             return self.refuse(directive, f"`{uri}` is not a plain path", "Begin it with a slash, without `..`.")
-        if "$" in path and "break" in directive.parameters[2:] and not place.passes_on:
+        # Only these go to a location anew, and so past its guard, whatever stands behind them: `break` does not.
+        if "$" in path and not place.passes_on and not {"last", "redirect", "permanent"} & {*directive.parameters[2:]}:
             fact = "what is computed must not be served from a folder unseen"
-            return self.refuse(directive, fact, "Write `last` instead of `break`, or return the URL.")
+            return self.refuse(directive, fact, "End it with `last`, or return the URL.")
         return (directive,)
 
     def variable(self, directive: Directive) -> tuple[Directive, ...]:

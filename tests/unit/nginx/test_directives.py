@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,9 @@ from devtls.nginx.directives import (
     render_own,
     settings_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
 PROJECT = Path("/home/me/cats")
@@ -78,6 +82,14 @@ def tree_of(directives: tuple[Directive, ...]) -> Tree:
 
 def names_in(tree: Tree) -> set[str]:
     return {name for words, inside in tree for name in {words[0], *names_in(inside or [])}}
+
+
+def paths_in(directives: tuple[Directive, ...]) -> Iterator[str]:
+    """Where nginx will look for files."""
+    for each in directives:
+        if each.name in {"root", "alias", "auth_basic_user_file"}:
+            yield from each.parameters[:1] if len(each.parameters) == 1 else ()
+        yield from paths_in(each.block or ())
 
 
 def own(text: str, context: Context = "server", project: Path = PROJECT, line: int = 10) -> OwnText:
@@ -233,6 +245,11 @@ def test_a_path_that_leaves_the_project_is_refused(path: str) -> None:
     assert "devtls.toml:10: " in str(refusal(f"auth_basic_user_file {path};"))
 
 
+def test_a_link_to_itself_is_no_bug_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert parse("root loop;", project=tmp_path)
+
+
 def test_a_link_out_of_the_project_is_refused_and_later_ones_are_not_followed(tmp_path: Path) -> None:
     project = tmp_path / "cats"
     project.mkdir()
@@ -280,6 +297,7 @@ def test_an_alias_that_opens_its_folder_only_is_allowed(location: str, alias: st
         "rewrite ^ /../secret;",
         "rewrite ^ -secret/key;",
         "rewrite ^/x(.*)$ /$1 break;",
+        "rewrite ^/x(.*)$ /$1; break;",
         "if ($uri ~ x) { rewrite ^/x(.*)$ /$1 break; }",
     ],
 )
@@ -562,7 +580,8 @@ spelt = st.builds(spell, values, st.integers(0, 2)) | values
 simple = st.builds(lambda name, words: f"{name} {' '.join(words)};", names, st.lists(spelt, max_size=3))
 useful = st.sampled_from(
     [
-        "return 200 ok;", "rewrite ^/a/(.*)$ /$1 last;", "set $a '$uri';", "root public;", "expires 1h;", "deny all;",
+        "return 200 ok;", "rewrite ^/a/(.*)$ /$1 last;", "set $a '$uri';", "root public;", "root ../x;", "expires 1h;",
+        "deny all;",
         "add_header X-A 'a;b' always;", "types { text/css css; }", 'if ($a ~ "b c") { return 403; }', "# purr\n",
         "try_files $uri =404;", "proxy_set_header Host a;", "proxy_read_timeout 5s;", "sub_filter a b;",
         "error_page 404 /a;",
@@ -597,6 +616,8 @@ pieces = st.lists(
             "include",
             "types",
             "expires",
+            "content_by_lua_block",
+            "set_by_lua_block",
             "1h",
             "/a",
             "$uri",
@@ -619,6 +640,10 @@ def test_any_text_is_refused_or_read_by_nginx_as_what_was_checked(text: str, con
     tree = read_as_nginx(rendered)
     assert tree == tree_of(directives)
     assert names_in(tree) <= ALLOWED | {"disable_symlinks", "text/css"}
+    for path in paths_in(directives):
+        assert Path(path).is_relative_to(PROJECT)
+        assert ".." not in path
+        assert "$" not in path
     assert all(re.search(r" # devtls\.toml:\d+$", line) for line in rendered.split("\n") if rendered)
 
 
