@@ -109,7 +109,8 @@ ONE_URI = re.compile(r"(?P<before>(?:/[^$]*)?)\$uri(?P<after>[^$]*)")
 MIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*/[A-Za-z0-9][A-Za-z0-9.+-]*")
 EXTENSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # nginx does not tidy a URI that was rewritten: "/../.ssh" would be looked up as it is.
-GUARD = ("$uri", "~", r"^[^/]|(?:^|/)\.\.(?:/|$)")
+CLIMBS = r"[^/]|(?:[\s\S]*/)?\.\.(?:/|$)"
+UNWRAPPABLE = re.compile(r"\(\*|\(\?[a-z^-]*x")  # patterns that mean something else inside another one
 ELSEWHERES = ("http://", "https://", "$scheme://")  # what is sent back to the browser
 DEEPEST = 8  # blocks in blocks; nobody needs more, and reading them is recursive
 LONGEST = 64 * 1024  # characters; a text is read again at each start
@@ -440,7 +441,7 @@ class _Checker:
         inside = self.check(block, _Place("location", serves, passes_on))
         if not passes_on:
             refusal = Directive("return", ("404",), directive.origin)
-            inside = (Directive("if", GUARD, directive.origin, (refusal,)), *inside)
+            inside = (Directive("if", _climbing(sign, path), directive.origin, (refusal,)), *inside)
         parameters = (sign, path) if sign else (path,)
         return (Directive("location", parameters, directive.origin, inside, passes_on),)
 
@@ -559,6 +560,16 @@ def _split_location(parameters: Sequence[str]) -> tuple[str, str]:
 def _is_tight(sign: str, path: str, parameters: Sequence[str]) -> bool:
     """Whether an alias opens its folder only: /a -> folder/ would make /a../x the folder's neighbour."""
     return sign == "=" or (not sign.startswith("~") and path.endswith("/") and all(p.endswith("/") for p in parameters))
+
+
+def _climbing(sign: str, path: str) -> tuple[str, ...]:
+    """The condition that a URI leads out of the folder.
+
+    An `if` whose pattern does not match forgets $1: so the pattern of a location is part of it, and matches again.
+    """
+    if sign in {"~", "~*"} and not UNWRAPPABLE.search(path):
+        return ("$uri", f"!{sign}", rf"^(?!{CLIMBS})(?=[\s\S]*?(?:{path}))")
+    return ("$uri", "~", f"^(?:{CLIMBS})")
 
 
 def _is_plain(path: str) -> bool:

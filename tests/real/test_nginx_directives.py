@@ -427,6 +427,16 @@ def test_a_location_in_a_route_passes_on_with_our_headers(nginx: Nginx, folder: 
     assert "X-Forwarded-Proto: http" in text
 
 
+def test_the_groups_of_a_locations_pattern_are_there(nginx: Nginx, folder: Path) -> None:
+    domain = """
+    location ~ ^/old/(.*)\\.html$ { return 200 $1; }
+    location ~* \\.(HTML)$ { return 200 $1; }
+    """
+    with served(nginx, folder, domain) as ask:
+        assert ask("/old/a/b.html") == (200, "a/b")
+        assert ask("/a.html") == (200, "html")
+
+
 def test_words_mean_what_they_meant(nginx: Nginx, folder: Path) -> None:
     said = r"""location = /a { default_type text/plain; return 200 'a;b{c}"d" \'e\' # $uri\n\\x\.'; }"""
     with served(nginx, folder, said) as ask:

@@ -311,10 +311,30 @@ def test_what_a_rewrite_computed_is_looked_at_before_a_file_is_served() -> None:
     )
     assert location.block
     first = location.block[0]
-    assert (first.name, first.block) == ("if", (Directive("return", ("404",), "devtls.toml:10"),))
+    assert (first.name, first.parameters[:2]) == ("if", ("$uri", "~"))
+    assert first.block == (Directive("return", ("404",), "devtls.toml:10"),)
     climbs = re.compile(first.parameters[2])
     assert all(map(climbs.search, ["/..", "/../x", "/a/../x", "../x", "x"]))
     assert not any(map(climbs.search, ["/", "/a", "/a..b", "/..a", "/a../b", "/.well-known/x"]))
+
+
+@pytest.mark.parametrize("pattern", [r"^/(a|b)/(.*)\.js$", r"(b)/|\.(j)s$", r"(.)\1|(.)/"])
+def test_looking_at_a_uri_keeps_the_groups_of_a_locations_pattern(pattern: str) -> None:
+    (location,) = parse(f'location ~ "{pattern}" {{ return 200; }}')
+    assert location.block
+    _uri, sign, looking = location.block[0].parameters
+    assert sign == "!~"
+    for path in ("/a/x.js", "/b/x.js", "/aa/b/.js"):
+        found, again = re.search(pattern, path), re.search(looking, path)
+        assert (again and again.groups()) == (found and found.groups())
+    assert not any(re.search(looking, path) for path in ("/a/../x.js", "/..", "/b/../b/x.js", "b/x.js", "/aa/.."))
+
+
+@pytest.mark.parametrize("pattern", ["(*UTF)a", "(?x) a # b"])
+def test_a_pattern_that_cannot_be_part_of_another_is_not(pattern: str) -> None:
+    (location,) = parse(f'location ~ "{pattern}" {{ return 200; }}')
+    assert location.block
+    assert location.block[0].parameters[1] == "~"
 
 
 @pytest.mark.parametrize(
