@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from devtls.ca.store import find_authority, load_authorities, load_leaf
 from devtls.errors import ConflictError
 from devtls.model import DEFAULT_HOST, Endpoint
 from devtls.nginx.binary import find_nginx
-from devtls.nginx.gateway import greet
+from devtls.nginx.gateway import greet, was_killed
 from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of, make_plan, make_trust_plan
 from devtls.system import ports
 from devtls.system.files import read_or_none
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from devtls.system.paths import Paths
     from devtls.trust import Store
 
+COMING_BACK = 5.0  # s; the projects of a gateway that was killed have it back after one
+LOOK_EVERY = 0.02  # s between looks for it
 HTTP_BESIDE = {443: 80, 8443: 8080}  # where http:// is redirected from; beside another https port it is not
 
 
@@ -148,6 +151,10 @@ def hosts_here(hosts_file: bytes, served: Sequence[str]) -> frozenset[str]:
 
 def _greet(paths: Paths) -> tuple[Greeting | None, Sequence[socket.socket]]:
     met = greet(paths)
+    patience = time.monotonic() + COMING_BACK
+    while met is None and time.monotonic() < patience and was_killed(paths):
+        time.sleep(LOOK_EVERY)
+        met = greet(paths)
     if met is None:
         return None, ()
     greeting, sockets, client = met
