@@ -158,6 +158,10 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "there is no room left on the disk of the system store; it is as it was",
         ("Make room there, then run the same command again:", "  df -h /etc /var"),
     ),
+    Status.BUSY: (
+        "another edit of /etc/hosts does not end; it is as it was",
+        ("End it, then run the same command again; who it is:", "  sudo lslocks --output COMMAND,PID,PATH"),
+    ),
     Status.NO_SETPRIV: ("there is no /usr/bin/setpriv", ("Install it:", "  sudo apt install util-linux")),
 }
 
