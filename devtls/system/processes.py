@@ -120,6 +120,12 @@ def find_marked(name: str, value: str) -> tuple[Identity, ...]:
     )
 
 
+def is_run_by_others(module: str) -> bool:
+    """Whether another user runs this module of Python (`python -m MODULE`), as far as the kernel shows it to us."""
+    words = f"\0-m\0{module}\0".encode()
+    return any(words in _command_line(row.pid) and not _is_ours(row.pid) for row in _rows())
+
+
 def find_tree(
     *,
     below: int | None = None,
@@ -253,7 +259,7 @@ def holders(port: int) -> tuple[Holder, ...]:
 def describe(pid: int) -> str:
     """Return the command line, fit to be printed; the bare name when it has none."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes() if LINUX else _command_line_by_psutil(pid)
+        words = _command_line(pid)
         text = shlex.join(words.rstrip(b"\0").decode("utf-8", "replace").split("\0")) if words else ""
         text = text or Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -381,6 +387,13 @@ def _environment(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if LINUX else _environment_by_psutil(pid)
     except OSError:
         return []
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() if LINUX else _command_line_by_psutil(pid)
+    except OSError:
+        return b""
 
 
 def _listening_sockets() -> Iterator[_Listening]:

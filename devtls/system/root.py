@@ -299,9 +299,7 @@ def _render_text(operations: Sequence[Operation], argv: Sequence[str], *, as_roo
 def _render_change(operation: Operation) -> list[str]:
     match operation:
         case EditHosts(old, new, path):
-            before, after = (Counter(data.decode("utf-8", "replace").splitlines()) for data in (old, new))
-            gone, come = (before - after).elements(), (after - before).elements()
-            return [f"edit {path}:", *(f"  - {line}" for line in gone), *(f"  + {line}" for line in come)]
+            return [f"edit {path}:", *describe_edit(old, new)]
         case InstallRoot(name, _, anchors):
             return [f"trust {name}: {anchors.file(name)}, {anchors.after_adding}"]
         case RemoveRoot(name, anchors):
@@ -310,6 +308,13 @@ def _render_change(operation: Operation) -> list[str]:
             return [f"bind {', '.join(map(str, endpoints))}, as you"]
         case _:
             assert_never(operation)
+
+
+def describe_edit(old: bytes, new: bytes) -> list[str]:
+    """The lines that go and come, as people read them."""
+    before, after = (Counter(data.decode("utf-8", "replace").splitlines()) for data in (old, new))
+    gone, come = (before - after).elements(), (after - before).elements()
+    return [*(f"  - {line}" for line in gone), *(f"  + {line}" for line in come)]
 
 
 def _last_line(said: str) -> str:
