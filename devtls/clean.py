@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import Struct, field
 
 from devtls import hosts
+from devtls.block import edit_windows
 from devtls.ca.store import describe_owner, load_authorities
 from devtls.system import root
 from devtls.system.door import ask_root, done_line
 from devtls.system.files import read_or_none
 from devtls.system.run import run
+from devtls.system.windows import find_windows
 from devtls.trust import Held, find_stores, receipts
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from devtls.model import Authority
     from devtls.system.paths import Paths
+    from devtls.system.windows import WindowsCall
     from devtls.trust import Change
     from devtls.trust.clients import Trusting
 
@@ -43,7 +46,7 @@ def clean(
     environment: Mapping[str, str],
     *,
     is_interactive: bool,
-    asking: Callable[[root.RootCall], None],
+    asking: Callable[[root.RootCall | WindowsCall], None],
     who_trusts: Callable[[Sequence[Authority]], Trusting],
 ) -> Cleaned:
     """Do it; running it twice changes nothing. No project may be up.
@@ -55,6 +58,10 @@ def clean(
     stores = find_stores(paths.home, environment, run, paths).everything
     change = receipts.untrust_all(stores, paths, describe_owner(), run)
     _as_root(change, cleaned, edits_hosts=True, is_interactive=is_interactive, asking=asking)
+    if around_us := find_windows():
+        edit = edit_windows(hosts.remove, around_us, is_interactive=is_interactive, asking=asking)
+        cleaned.done += [(edit.file, ", ".join(edit.removed))] if edit.removed else []
+        cleaned.left += [edit.left] if edit.left else []
     for receipt in receipts.confirm_gone(stores, paths):
         cleaned.left.append((f"{receipt.root} is still trusted by {receipt.store}", ("Run `devtls clean` again.",)))
     if not cleaned.left:

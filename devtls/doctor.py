@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from devtls import hosts
+from devtls import block, hosts
 from devtls.ca import store as ca
 from devtls.ca.records import refuse_readable_by_others
 from devtls.errors import DevtlsError
 from devtls.model import HTTPS, Check, Verdict
-from devtls.system.files import read_or_none
 from devtls.system.root import HOSTS
 from devtls.system.run import run
 from devtls.trust import find_stores, receipts
@@ -53,7 +52,7 @@ def examine(
     if certificates:
         checks += _clients(certificates, stores, wanted, environment, is_quick=is_quick)
     checks += _served(paths, wanted)
-    return (*checks, *_leftovers(paths, environment, stores), *_receipts(paths), *_hosts())
+    return (*checks, *_leftovers(paths, environment, stores), *_receipts(paths), *_hosts(paths))
 
 
 def _authorities(authorities: Sequence[Authority], paths: Paths, now: datetime) -> Iterator[Check]:
@@ -296,14 +295,15 @@ def _receipts(paths: Paths) -> Iterator[Check]:
         yield Check(each.store, Verdict.NOTED, fact, "receipt", cure=("Finish it:", "  devtls trust"))
 
 
-def _hosts() -> Iterator[Check]:
+def _hosts(paths: Paths) -> Iterator[Check]:
     try:
-        names = hosts.names_in_block(read_or_none(HOSTS) or b"")
-    except OSError as error:
-        yield Check(str(HOSTS), Verdict.UNKNOWN, f"cannot be read: {error.strerror}", "hosts")
+        names = hosts.names_in_block(block.read_here())
+        served = block.served_names(paths) if names else {}
+    except DevtlsError as error:
+        yield Check(str(HOSTS), Verdict.UNKNOWN, str(error), "hosts", cure=error.cure)
         return
     if names:
-        yield Check(str(HOSTS), Verdict.PASSED, f"leads {', '.join(names)} to this machine")
+        yield block.judge_block(names, served)
 
 
 def _failed(subject: str, layer: str, fact: str, cure: Sequence[str]) -> Check:

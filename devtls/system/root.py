@@ -72,11 +72,13 @@ class RootCall(Struct, frozen=True):
         argv: without sudo.
         stdin: everything that will be written.
         text: what is printed to the user before: each change, then the whole command.
+        who: runs it.
     """
 
     argv: tuple[str, ...]
     stdin: bytes
     text: str
+    who: str = "root"
 
 
 class RootDone(Struct, frozen=True):

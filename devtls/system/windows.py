@@ -61,6 +61,14 @@ try {
 }
 """
 
+# It starts another PowerShell, which Windows lets be an administrator after a person answered its window. There is no
+# double quote in it, since it crosses two command lines. The script is base64 of UTF-16.
+COMMAND = (
+    "$ErrorActionPreference = 'Stop'; $ended = Start-Process -Verb RunAs -WindowStyle Hidden -Wait -PassThru"
+    " -FilePath (Join-Path $PSHOME 'powershell.exe')"
+    " -ArgumentList '-NoProfile', '-NonInteractive', '-EncodedCommand', '%s'; exit $ended.ExitCode"
+)
+
 
 class Windows(Struct, frozen=True):
     """Its PowerShell, and its hosts file, both as this Linux sees them."""
@@ -70,17 +78,17 @@ class Windows(Struct, frozen=True):
 
 
 class WindowsCall(Struct, frozen=True):
-    """What Windows is asked to run as administrator.
+    """What Windows is asked to run; as root.RootCall.
 
     Attributes:
-        argv: what this Linux runs; it ends with the script, as PowerShell takes it.
-        changes: the lines that go and come.
-        script: the same script, to be read.
+        argv: what this Linux runs; in it is the script, as PowerShell takes it.
+        text: what is printed to the user before: each change, then the whole command.
+        who: runs it.
     """
 
     argv: tuple[str, ...]
-    changes: tuple[str, ...]
-    script: str
+    text: str
+    who: str = "administrator of Windows"
 
 
 def find_windows(*, kernel: Path = KERNEL, powershell: Path = POWERSHELL) -> Windows | None:
@@ -91,6 +99,15 @@ def find_windows(*, kernel: Path = KERNEL, powershell: Path = POWERSHELL) -> Win
         return None
     system = powershell.parents[2]
     return Windows(powershell, system / "drivers/etc/hosts") if is_inside and powershell.exists() else None
+
+
+def read_hosts(windows: Windows) -> bytes:
+    """Return the hosts file of Windows; nothing when there is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return read_or_none(windows.hosts) or b""
 
 
 def quote(text: str) -> str:
@@ -125,13 +142,11 @@ def render_call(windows: Windows, old: bytes, new: bytes) -> WindowsCall:
         "failed": Status.NOT_WRITTEN,
     }
     encoded = base64.b64encode(script.encode("utf-16-le")).decode()
-    command = (
-        "$ErrorActionPreference = 'Stop'; $ended = Start-Process -Verb RunAs -WindowStyle Hidden -Wait -PassThru"
-        " -FilePath (Join-Path $PSHOME 'powershell.exe')"
-        f" -ArgumentList '-NoProfile', '-NonInteractive', '-EncodedCommand', '{encoded}'; exit $ended.ExitCode"
-    )
-    argv = (os.fspath(windows.powershell), "-NoProfile", "-Command", command)
-    return WindowsCall(argv, (f"edit {HOSTS}:", *describe_edit(old, new)), script.strip())
+    argv = (os.fspath(windows.powershell), "-NoProfile", "-Command", COMMAND % encoded)
+    shown = [f"  {line}" for line in script.strip().splitlines()]
+    changes = [f"edit {HOSTS}:", *describe_edit(old, new)]
+    command = shlex.join((*argv[:-1], COMMAND % "SCRIPT"))
+    return WindowsCall(argv, "\n".join([*changes, command, "where SCRIPT is:", *shown]))
 
 
 def edit_hosts(
@@ -150,8 +165,11 @@ def edit_hosts(
         is_interactive: a person is there to answer the window; nobody else is shown one.
         asking: is told the call before it runs.
         run: how programs are run.
+
+    Raises:
+        OSError: the file cannot be read.
     """
-    old = windows.hosts.read_bytes()
+    old = read_hosts(windows)
     new = change(old)
     if new == old:
         return None
@@ -163,7 +181,7 @@ def edit_hosts(
     else:
         asking(call)
         reason = _call(call, run)
-    if windows.hosts.read_bytes() == new:  # what is said is not believed, only what is there
+    if read_hosts(windows) == new:  # what is said is not believed, only what is there
         return None
     cure = ("Run it in a terminal and answer Yes in that window, or do it yourself, as administrator:",)
     return f"{HOSTS} was not edited: {reason}", cure + tuple(describe_edit(old, new))

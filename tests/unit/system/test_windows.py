@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,25 +97,33 @@ def test_an_edit_is_made_and_taken_back_byte_for_byte(windows: Windows) -> None:
     assert [call.argv for call in told] == powershell.asked
 
 
+def shown(call: WindowsCall) -> str:
+    """The script in what is printed."""
+    return textwrap.dedent(call.text.partition("\nwhere SCRIPT is:\n")[2])
+
+
 def test_what_is_told_is_what_runs(windows: Windows) -> None:
     call = render_call(windows, OLD, adding("love.cat")(OLD))
-    assert script_in(call.argv).strip() == call.script
-    assert call.changes[0] == rf"edit {HOSTS}:"
-    assert "  + 127.0.0.1 love.cat # devtls" in call.changes
+    assert script_in(call.argv).strip() == shown(call)
+    changes, command = call.text.partition("\nwhere SCRIPT is:\n")[0].rsplit("\n", 1)
+    assert changes.splitlines()[0] == rf"edit {HOSTS}:"
+    assert "  + 127.0.0.1 love.cat # devtls" in changes.splitlines()
+    (encoded,) = re.findall(r"'-EncodedCommand', '(.+?)'", call.argv[-1])
+    assert [each.replace(encoded, "SCRIPT") for each in call.argv] == shlex.split(command)
     assert call.argv[:3] == (str(windows.powershell), "-NoProfile", "-Command")
     assert "Start-Process -Verb RunAs " in call.argv[3]
-    assert '"' not in call.argv[3]  # it crosses two command lines
+    assert '"' not in call.argv[3]
 
 
 def test_contents_are_numbers_and_base64_whatever_they_are(windows: Windows) -> None:
     evil = b"'; Remove-Item C:\\ -Recurse #\r\n"
     call = render_call(windows, OLD, OLD + evil)
-    assert "Remove-Item" not in call.script
+    assert "Remove-Item" not in shown(call)
     assert "Remove-Item" not in " ".join(call.argv)
 
 
 def test_the_whole_is_put_in_place_at_once_or_the_old_one_is_put_back(windows: Windows) -> None:
-    script = render_call(windows, OLD, adding("love.cat")(OLD)).script
+    script = shown(render_call(windows, OLD, adding("love.cat")(OLD)))
     order = ["ReadAllBytes($hosts)", "exit 40", "exit 41", "Create($new)", "Flush($true)", "Replace($new, $hosts"]
     assert [script.index(each) for each in order] == sorted(script.index(each) for each in order)
     assert "[IO.File]::Move($aside, $hosts)" in script.partition("} catch {")[2]
