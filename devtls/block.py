@@ -133,6 +133,15 @@ def judge(entry: Entry) -> Check:
     return Check(entry.name, Verdict.PASSED, fact)
 
 
+def unserved_notice(entries: Iterable[Entry]) -> Notice | None:
+    """Return which names may be real sites that nobody reaches from here, though no project stands in for them."""
+    unserved = [entry.name for entry in entries if not entry.directory]
+    real = [name for name in unserved if not is_local(name)]
+    if not real:
+        return None
+    return f"a real site of this name cannot be reached from here: {', '.join(real)}", clean_cure(unserved)
+
+
 def judge_block(names: Sequence[str], served: Collection[str]) -> Check:
     """Say in one line where our block leads; what may be a real site elsewhere, and is not served, is worth knowing."""
     unserved = [name for name in names if name not in served]

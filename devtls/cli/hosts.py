@@ -48,10 +48,8 @@ def list_names(as_json: bool) -> None:
     served = block.served_names(find_paths(os.environ))
     entries = block.find_entries(block.read_here(), served, look_up)
     checks = [block.judge(entry) for entry in entries]
-    unserved = [entry.name for entry in entries if not entry.directory]
-    notices = [("a name without a project leads to nothing", block.clean_cure(unserved))] if unserved else []
-    for_windows = block.windows_hosts_notice(served, find_windows())
-    notices += [for_windows] if for_windows else []
+    told = (block.unserved_notice(entries), block.windows_hosts_notice(served, find_windows()))
+    notices = [notice for notice in told if notice]
     if as_json:
         say_json(list_facts(entries, notices))
     else:
@@ -83,7 +81,9 @@ def sync(dry_run: bool, as_json: bool) -> None:
     edits = _edit(partial(change, ipv6=has_ipv6()), partial(change, ipv6=False), dry_run=dry_run, as_json=as_json)
     stay = [name for name in edits[0].names if name not in served]
     fact = f"another user runs devtls, too; in case these names are theirs, they stay: {', '.join(stay)}"
-    _tell(edits, [(fact, block.clean_cure(stay))] if stay else [], dry_run=dry_run, as_json=as_json)
+    notices = [(fact, block.clean_cure(stay))] if stay else []
+    already = ", ".join(edits[0].names) or "no project needs a name"
+    _tell(edits, notices, already=already, dry_run=dry_run, as_json=as_json)
 
 
 @hosts.command()
@@ -103,9 +103,10 @@ def clean(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     change = partial(block.cleaned, names=_meant(names))
     edits = _edit(change, change, dry_run=dry_run, as_json=as_json)
     cut_off = {name: served[name] for name in edits[0].removed if name in served}
-    fact = f"{', '.join(cut_off)} is served by a running project: {', '.join(dict.fromkeys(cut_off.values()))}"
+    fact = f"{', '.join(dict.fromkeys(cut_off.values()))} goes on serving {', '.join(cut_off)}"
     notices: list[Notice] = [(fact, ("Have it lead here again:", "  devtls hosts sync"))] if cut_off else []
-    _tell(edits, notices, dry_run=dry_run, as_json=as_json)
+    already = f"without {', '.join(names) or 'a name of devtls'}"
+    _tell(edits, notices, already=already, dry_run=dry_run, as_json=as_json)
 
 
 def _meant(names: Sequence[str]) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ def _edit(change: Change, change_windows: Change, *, dry_run: bool, as_json: boo
     return edits
 
 
-def _tell(edits: Sequence[Edit], notices: Sequence[Notice], *, dry_run: bool, as_json: bool) -> None:
+def _tell(edits: Sequence[Edit], notices: Sequence[Notice], *, already: str, dry_run: bool, as_json: bool) -> None:
     """Say what it came to, and end."""
     left = [edit.left for edit in edits if edit.left]
     if as_json:
@@ -141,17 +142,17 @@ def _tell(edits: Sequence[Edit], notices: Sequence[Notice], *, dry_run: bool, as
         say_json({"schema": SCHEMA, "dry_run": dry_run, "files": files, "notices": _notice_facts(notices)})
     else:
         style = style_of(sys.stdout)
-        say(line for edit in edits for line in render_edit(edit, style, dry_run=dry_run))
+        say(line for edit in edits for line in render_edit(edit, already, style, dry_run=dry_run))
         say(report.render_notices([*left, *notices], style))
     sys.exit(1 if left else 0)
 
 
-def render_edit(edit: Edit, style: Style, *, dry_run: bool) -> list[str]:
-    """What became of a file, or would; pure. Why it could not be changed is a notice, and told elsewhere."""
+def render_edit(edit: Edit, already: str, style: Style, *, dry_run: bool) -> list[str]:
+    """What became of a file, or would, or what it was already; pure. Why it could not be changed is a notice."""
     if edit.left:
         return []
     if not edit.is_changed:
-        return [report.render_done(edit.file, ", ".join(edit.names) or "has no name of devtls", style, "already")]
+        return [report.render_done(edit.file, already, style, "already")]
     lines = []
     if edit.added:
         lines.append(report.render_done(edit.file, ", ".join(edit.added), style, "would" if dry_run else "now"))

@@ -78,7 +78,7 @@ def test_a_names_way_from_up_to_clean(machine: Machine) -> None:
     assert "  gone     /etc/hosts                          love.cat, love.cat.localhost\n" in gone.output
     assert machine.read("/etc/hosts") == before
     again = devtls(machine, place, "hosts", "clean", "love.cat")
-    assert again.output == "  already  /etc/hosts                          has no name of devtls\n"
+    assert again.output == "  already  /etc/hosts                          without love.cat\n"
     assert "love.cat" not in devtls(machine, place, "doctor", "--quick", "shop.test").output
 
 
@@ -106,7 +106,7 @@ def test_sync_leads_here_what_runs_and_nothing_else(machine: Machine) -> None:
     assert again.output == "  already  /etc/hosts                          shop.test, shop.test.localhost\n"
 
     cleaned = devtls(machine, shop, "hosts", "clean")
-    assert f"served by a running project: {shop}" in cleaned.output
+    assert f"! {shop} goes on serving shop.test, shop.test.localhost\n" in cleaned.output
     assert machine.read("/etc/hosts") == before + "10.0.0.9 mine\n"
     missing = devtls(machine, shop, "hosts", "list")
     assert (missing.status, "not in /etc/hosts" in missing.output) == (0, True), missing.output
@@ -116,6 +116,16 @@ def test_sync_leads_here_what_runs_and_nothing_else(machine: Machine) -> None:
     assert devtls(machine, shop, "down").status == 0
     assert devtls(machine, shop, "hosts", "sync").status == 0
     assert machine.read("/etc/hosts") == before + "10.0.0.9 mine\n"
+
+
+def test_a_line_of_the_users_own_that_leads_elsewhere_is_red_in_the_list_and_is_left_as_it_is(machine: Machine) -> None:
+    machine.run(["sh", "-c", 'printf "10.9.9.9 old.cat\\n$1" >> /etc/hosts', "sh", BLOCK], user="root", check=True)
+    listed = machine.run(["devtls", "hosts", "list"])
+    assert listed.status == 1, listed.output
+    assert "✗ old.cat " in listed.output
+    assert "10.9.9.9" in listed.output
+    assert machine.run(["devtls", "hosts", "clean"]).status == 0
+    assert machine.read("/etc/hosts").endswith("10.9.9.9 old.cat\n")
 
 
 @pytest.mark.parametrize(

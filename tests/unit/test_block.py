@@ -123,6 +123,14 @@ def test_what_is_missing_or_elsewhere_says_what_to_do() -> None:
     assert block.judge(Entry("love.cat", True, "/shop", ())).cure[-1] == "  getent ahosts love.cat"
 
 
+def test_of_a_list_only_names_that_may_be_real_ones_are_told_aloud() -> None:
+    entries = [Entry("old.test", True, "", ()), Entry("love.cat", True, "/shop", ())]
+    assert block.unserved_notice(entries) is None
+    told = block.unserved_notice([*entries, Entry("old.cat", True, "", ())])
+    assert told is not None
+    assert (told[0].endswith(": old.cat"), told[1][-1]) == (True, "  devtls hosts clean old.test old.cat")
+
+
 def test_an_unserved_name_that_may_be_a_real_one_is_told_with_its_cure_in_one_check() -> None:
     check = block.judge_block(["love.cat", "love.cat.localhost", "shop.test"], {"shop.test"})
     assert check.verdict is Verdict.NOTED

@@ -18,8 +18,8 @@ FILE = "/etc/hosts"
 @pytest.mark.parametrize(
     ("edit", "dry_run", "words"),
     [
-        (Edit(FILE, names=("love.cat",)), False, [("already", "love.cat")]),
-        (Edit(FILE), True, [("already", "has no name of devtls")]),
+        (Edit(FILE, names=("love.cat",)), False, [("already", "as it was")]),
+        (Edit(FILE), True, [("already", "as it was")]),
         (Edit(FILE, added=("a.test", "b.test"), is_changed=True), False, [("now", "a.test, b.test")]),
         (Edit(FILE, added=("a.test",), is_changed=True), True, [("would", "a.test")]),
         (Edit(FILE, removed=("old.cat",), is_changed=True), False, [("gone", "old.cat")]),
@@ -32,7 +32,7 @@ FILE = "/etc/hosts"
 def test_an_edit_is_told_in_a_word_for_what_came_and_one_for_what_went(
     edit: Edit, dry_run: bool, words: list[tuple[str, str]]
 ) -> None:
-    lines = render_edit(edit, Style(), dry_run=dry_run)
+    lines = render_edit(edit, "as it was", Style(), dry_run=dry_run)
     assert [(line.split()[0], line.split(maxsplit=2)[2]) for line in lines] == words
     assert all(FILE in line for line in lines)
 
@@ -98,6 +98,7 @@ def test_a_name_that_is_not_there_is_out_already(terminal: Terminal) -> None:
     assert said.code == 0
     (file,) = said.document["files"]
     assert (file["file"], file["already"], file["removed"]) == (FILE, True, [])
+    assert terminal.type("hosts", "clean", "Nöwhere.test").out.endswith("  without Nöwhere.test\n")
 
 
 def test_nothing_is_synced_while_an_up_is_on_its_way(terminal: Terminal) -> None:
