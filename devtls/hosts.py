@@ -89,11 +89,6 @@ def names_led_here(data: bytes) -> frozenset[str]:
     return frozenset((*names_in_block(data), *(name for address, name in by_hand if address == "127.0.0.1")))
 
 
-def has_ipv6(data: bytes) -> bool:
-    """Whether our block says ::1, too."""
-    return any(bare.startswith(b"::1") and MARKED.fullmatch(bare) for bare in map(_bare, _split(data)))
-
-
 def find_foreign(data: bytes, names: Iterable[str], *, ipv6: bool) -> tuple[ForeignLine, ...]:
     """Return the lines outside the block that send one of our names elsewhere; they are never changed."""
     wanted, ours = set(names), _addresses(ipv6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from functools import partial
@@ -13,6 +14,7 @@ import click
 from devtls import report
 from devtls.cli.output import is_interactive, say, say_json, style_of
 from devtls.cli.talk import Talk
+from devtls.errors import DevtlsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +101,9 @@ def clean(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     from devtls import block
     from devtls.system.paths import find_paths
 
-    served = block.served_names(find_paths(os.environ))
+    served: dict[str, str] = {}
+    with contextlib.suppress(DevtlsError):  # a gateway of another version serves what it serves
+        served = block.served_names(find_paths(os.environ))
     change = partial(block.cleaned, names=_meant(names))
     edits = _edit(change, change, dry_run=dry_run, as_json=as_json)
     cut_off = {name: served[name] for name in edits[0].removed if name in served}

@@ -222,6 +222,7 @@ CHANGE_HOSTS = r"""
 # --- change the hosts file, as a whole or not at all
 replace() {
   new=$(mktemp "$directory/.hosts.devtls.XXXXXX") || return 1
+  trap 'rm -rf -- "$work" "$new"' EXIT
   cp -a -- "$target" "$new" && cat "$work/hosts" > "$new" && cmp "$work/hosts" "$new" && { sync "$new" || :; } &&
     is_expected "$target" && mv -f -- "$new" "$target" && { sync "$directory" || :; } && return 0
   rm -f -- "$new"

@@ -148,6 +148,17 @@ def test_the_file_reaches_the_disk_before_its_name_and_the_directory_after(machi
     ), calls
 
 
+def test_an_edit_that_is_ended_halfway_leaves_the_file_and_no_copy(machine: Machine) -> None:
+    before = hosts_of(machine)
+    script = """#!/bin/sh\nkill -TERM "$PPID"\nexec /mnt/cp.real "$@"\n"""
+    machine.root('cp /usr/bin/cp /mnt/cp.real && printf "$1" > /mnt/cp && chmod 755 /mnt/cp', script)
+    machine.root("mount --bind /mnt/cp /usr/bin/cp")
+    result = machine.user("hosts=love.cat")
+    assert (result["result"], "143" in result["fact"]) == ("RootFailed", True)
+    assert hosts_of(machine) == before
+    assert machine.root("ls /etc/.hosts* 2> /dev/null || :") == ""
+
+
 def test_of_three_who_edit_at_once_each_gets_its_name(machine: Machine) -> None:
     names = ["a.test", "b.test", "c.test"]
     argv = machine.user_argv([PYTHON, str(machine.library / "_root_door.py")])

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import sys
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -175,11 +174,6 @@ def test_the_names_that_lead_here_are_ours_and_those_written_by_hand() -> None:
     data = DEBIAN + b"127.0.0.1 Own.test. # mine\n10.0.0.1 love.cat\n::1 six.test\n#127.0.0.1 no.test\n"
     here = hosts.names_led_here(hosts.render(data, ["shop.test"], ipv6=False))
     assert here == {"localhost", "own.test", "shop.test"}
-
-
-@pytest.mark.parametrize("ipv6", [True, False])
-def test_a_block_tells_whether_it_is_for_both_families(ipv6: bool) -> None:
-    assert hosts.has_ipv6(hosts.render(DEBIAN, ["love.cat"], ipv6=ipv6)) == ipv6
 
 
 def test_an_existing_block_is_replaced_where_it_is() -> None:
