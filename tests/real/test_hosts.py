@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 LOVE = ("love.cat", "love.cat.localhost")
 BLOCK = "# devtls: begin\n127.0.0.1 old.cat # devtls\n127.0.0.1 old.cat.localhost # devtls\n# devtls: end\n"
-# Answers as powershell.exe would: it takes the numbers out of the script, and edits the file beside it.
+# Answers as powershell.exe would: it takes the numbers out of the script, and edits the file beside it. It has no root.
 POWERSHELL = r"""#!/usr/bin/python3
 import base64, hashlib, pathlib, re, sys
-(encoded,) = re.findall(r"'-EncodedCommand', '(.+?)'", sys.argv[-1])
-script = base64.b64decode(encoded).decode("utf-16-le")
+encoded = re.findall(r"'-EncodedCommand', '(.+?)'", sys.argv[-1]) or sys.exit(0)
+script = base64.b64decode(encoded[0]).decode("utf-16-le")
 file = pathlib.Path("/mnt/c/Windows/System32/drivers/etc/hosts")
 data = file.read_bytes()
 old, new = (each.replace("-", "").lower() for each in re.findall(r"-ne '([0-9A-F-]+)'", script))
@@ -167,7 +167,7 @@ def test_in_wsl_the_file_of_windows_is_kept_in_step(machine: Machine) -> None:
     machine.run(["mkdir", "-p", f"{system}/drivers/etc"], user="root", check=True)
     machine.write("/mnt/osrelease", "5.15.90.1-microsoft-standard-WSL2\n", user="root")
     machine.run(["mount", "--bind", "/mnt/osrelease", "/proc/sys/kernel/osrelease"], user="root", check=True)
-    machine.write(f"{system}/WindowsPowerShell/v1.0/powershell.exe", POWERSHELL, user="root", mode="4755")
+    machine.write(f"{system}/WindowsPowerShell/v1.0/powershell.exe", POWERSHELL, user="root", mode="755")
     old = "# Microsoft\r\n127.0.0.1 mine\r\n" + BLOCK.replace("\n", "\r\n")
     machine.write(f"{system}/drivers/etc/hosts", old, user="root", mode="666")
     machine.run(["sh", "-c", 'printf "$1" >> /etc/hosts', "sh", BLOCK], user="root", check=True)
@@ -180,5 +180,12 @@ def test_in_wsl_the_file_of_windows_is_kept_in_step(machine: Machine) -> None:
     assert "To be run as administrator of Windows, and nothing else:" in running.output
     assert "Start-Process -Verb RunAs" in running.output
     assert r"C:\Windows\System32\drivers\etc\hosts" in running.output.splitlines()[-1]
+    assert machine.run(["cat", f"{system}/drivers/etc/hosts"]).stdout == "# Microsoft\r\n127.0.0.1 mine\r\n"
+    assert "old.cat" not in machine.read("/etc/hosts")
+
+    machine.write(f"{system}/drivers/etc/hosts", old, user="root", mode="666")
+    machine.run(["sh", "-c", 'printf "$1" >> /etc/hosts', "sh", BLOCK], user="root", check=True)
+    everything = machine.start(["devtls", "clean"], terminal=True)
+    assert everything.wait() == 0, everything.output
     assert machine.run(["cat", f"{system}/drivers/etc/hosts"]).stdout == "# Microsoft\r\n127.0.0.1 mine\r\n"
     assert "old.cat" not in machine.read("/etc/hosts")
