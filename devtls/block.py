@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from devtls import hosts
 from devtls.checks.names import is_loopback, judge_name
+from devtls.checks.resolution import explain
 from devtls.errors import DevtlsError
 from devtls.model import Check, Verdict, is_local
 from devtls.nginx.gateway import greet
@@ -24,6 +26,7 @@ from devtls.system.run import run
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from devtls.checks.resolution import Resolver
     from devtls.model import Notice
     from devtls.system.paths import Paths
     from devtls.system.root import RootCall
@@ -78,7 +81,7 @@ class Edit(Struct, frozen=True):
 
 
 def served_names(paths: Paths) -> dict[str, str]:
-    """Return each name that a running project of this user serves, and the folder of that project.
+    """Return each name or wildcard that a running project of this user serves, and the folder of that project.
 
     Raises:
         DevtlsError: the gateway that runs is of another version of devtls.
@@ -107,24 +110,37 @@ def read_here() -> bytes:
         ) from error
 
 
+def folder_of(name: str, served: Mapping[str, str]) -> str:
+    """The folder of the project that serves a name, by itself or by a wildcard above it; nothing when none does."""
+    labels = name.split(".")
+    above = (f"*.{'.'.join(labels[place:])}" for place in range(1, len(labels)))
+    return next((served[each] for each in (name, *above) if each in served), "")
+
+
+def _needed(served: Mapping[str, str]) -> list[str]:
+    """The names that a hosts file can lead here; it has no wildcards."""
+    return [name for name in served if "*" not in name]
+
+
 def find_entries(
     data: bytes, served: Mapping[str, str], look_up: Callable[[str], tuple[str, ...]]
 ) -> tuple[Entry, ...]:
     """Return the names of our block, and those that running projects serve without it."""
     ours = hosts.names_in_block(data)
     return tuple(
-        Entry(name, name in ours, served.get(name, ""), look_up(name)) for name in dict.fromkeys((*ours, *served))
+        Entry(name, name in ours, folder_of(name, served), look_up(name))
+        for name in dict.fromkeys((*ours, *_needed(served)))
     )
 
 
-def judge(entry: Entry) -> Check:
-    """Say whose a name is, and where it leads."""
+def judge(entry: Entry, resolver: Resolver) -> Check:
+    """Say whose a name is, and where it leads; and why, when that is not here."""
     told = judge_name(entry.name, entry.addresses)
     whose = f"served by {entry.directory}" if entry.directory else "no project of yours serves it"
     fact = f"{whose} · {told.fact}"
     if entry.is_ours and told.verdict is Verdict.FAILED:
-        cure = ("Something answers before /etc/hosts, or another line of it does:", f"  getent ahosts {entry.name}")
-        return Check(entry.name, Verdict.FAILED, fact, "hosts", told.code, cure)
+        told = explain(told, entry.addresses, resolver)
+        return replace(told, fact=f"{whose} · {told.fact}")
     if not entry.directory:
         return Check(entry.name, Verdict.NOTED, fact, "hosts", "name-unserved")
     if not entry.is_ours and not entry.leads_here:
@@ -142,9 +158,9 @@ def unserved_notice(entries: Iterable[Entry]) -> Notice | None:
     return f"a real site of this name cannot be reached from here: {', '.join(real)}", clean_cure(unserved)
 
 
-def judge_block(names: Sequence[str], served: Collection[str]) -> Check:
+def judge_block(names: Sequence[str], served: Mapping[str, str]) -> Check:
     """Say in one line where our block leads; what may be a real site elsewhere, and is not served, is worth knowing."""
-    unserved = [name for name in names if name not in served]
+    unserved = [name for name in names if not folder_of(name, served)]
     fact = f"leads {', '.join(names)} to this machine"
     if unserved:
         fact = f"{fact}; no project of yours serves {', '.join(unserved)}"
@@ -165,20 +181,20 @@ def with_localhost(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for name in names for each in (name, localhost_name(name))))
 
 
-def synced(data: bytes, served: Collection[str], *, ipv6: bool, keeps_unserved: bool = False) -> bytes:
+def synced(data: bytes, served: Mapping[str, str], *, ipv6: bool, keeps_unserved: bool = False) -> bytes:
     """Return the file with the names in our block that running projects need, and no other.
 
     A name that a line of the user's own leads here already needs none of ours.
 
     Args:
         data: the whole file.
-        served: by running projects.
+        served: names and wildcards of running projects.
         ipv6: also say ::1.
         keeps_unserved: other names stay, too: they may be those of another user's projects, which nobody can see.
     """
-    stay = [name for name in hosts.names_in_block(data) if keeps_unserved or name in served]
+    stay = [name for name in hosts.names_in_block(data) if keeps_unserved or folder_of(name, served)]
     here = hosts.names_led_here(data)
-    return hosts.render(data, [*stay, *(name for name in served if name not in here)], ipv6=ipv6)
+    return hosts.render(data, [*stay, *(name for name in _needed(served) if name not in here)], ipv6=ipv6)
 
 
 def cleaned(data: bytes, names: Collection[str]) -> bytes:
@@ -272,7 +288,7 @@ def windows_hosts_notice(names: Iterable[str], around_us: Windows | None) -> Not
     except OSError:
         return None
     here = hosts.names_led_here(data)
-    missing = [name for name in names if localhost_name(name) != name and name not in here]
+    missing = [name for name in names if localhost_name(name) != name and "*" not in name and name not in here]
     if not around_us or not missing:
         return None
     cure = (

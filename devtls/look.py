@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from devtls import hosts
 from devtls.ca.store import find_authority, load_authorities, load_leaf
 from devtls.errors import ConflictError
-from devtls.model import Endpoint
+from devtls.model import DEFAULT_HOST, Endpoint
 from devtls.nginx.binary import find_nginx
 from devtls.nginx.gateway import greet
 from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of, make_plan, make_trust_plan
@@ -59,7 +60,7 @@ class Gateway(Struct, frozen=True):
 
 
 def look(
-    project: Project, paths: Paths, environment: Mapping[str, str], *, is_interactive: bool
+    project: Project, paths: Paths, environment: Mapping[str, str], *, is_interactive: bool, is_forced: bool = False
 ) -> tuple[Machine, Gateway]:
     """Return what is there for a project; with a person at the terminal, sudo may ask for a password.
 
@@ -69,7 +70,8 @@ def look(
     """
     served = hosts_of(project)
     greeting, sockets = _greet(paths)
-    _refuse_served(project, served, greeting)
+    if not is_forced:
+        _refuse_served(project, served, greeting)
     nginx = greeting.nginx if greeting else find_nginx(environment, paths.state / "nginx.json")
     now = datetime.now(UTC)
     ipv6 = ports.has_ipv6()
@@ -78,7 +80,8 @@ def look(
     found = replace(
         machine.found,
         ipv6=ipv6,
-        leaves=tuple(leaf for host in served if (leaf := load_leaf(paths, host, now))),
+        lan=ports.lan_addresses() if project.is_on_lan else (),
+        leaves=tuple(leaf for host in (*served, DEFAULT_HOST) if (leaf := load_leaf(paths, host, now))),
         hosts_here=hosts.names_led_here(machine.hosts_file).intersection(served),
         hosts_foreign=tuple(
             (line.number, line.text) for line in hosts.find_foreign(machine.hosts_file, served, ipv6=ipv6)
@@ -129,7 +132,7 @@ def _with_root(found: Found, plan: Callable[[Found], Plan], *, is_interactive: b
     """Note when root cannot be had; sudo is asked only when the plan needs it, and nobody is there to be asked."""
     may_be_asked = is_interactive and find_sudo()
     if not may_be_asked and plan(found).needs_root and (why_not := _why_not_root()):
-        return replace(found, can_be_root=False, why_not_root=why_not)
+        return replace(found, can_be_root=False, why_not_root=why_not, has_sudo=find_sudo() is not None)
     return found
 
 
@@ -149,8 +152,9 @@ def _refuse_served(project: Project, served: Sequence[str], greeting: Greeting |
         if owner and Path(owner.directory) != project.directory:
             raise ConflictError(
                 f"{host} is served already, by the project in {owner.directory} (pid {owner.pid})",
-                "Stop it there, or take another domain:",
-                f"  cd {owner.directory} && devtls down",
+                "Stop it there, take another domain, or take this one over:",
+                f"  cd {shlex.quote(owner.directory)} && devtls down",
+                "  devtls up --force …",
             )
 
 

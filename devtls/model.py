@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a last label that makes browsers read an address: WHATWG URL, §3.5
 HTTPS = 443
+DEFAULT_HOST = "_"  # whose certificate is shown for localhost, for addresses and for names that nobody serves
+DEFAULT_NAMES = ("localhost", "*.localhost", "127.0.0.1", "::1")  # what that certificate is for
 LOCAL_NAMES = ("localhost", "test")  # RFC 6761; they share one authority, every other domain has its own
 LONGEST_NAME = 243  # RFC 1035's 253, less the .localhost that is served beside it
 
@@ -36,21 +38,133 @@ class Endpoint(Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class UnixSocket(Struct, frozen=True):
+    """A stream socket in the file system that something listens on: unix:/run/app.sock."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = Endpoint | UnixSocket
+
+
+class Scheme(enum.StrEnum):
+    """What is spoken to a service; over the last two nginx speaks gRPC, which is HTTP/2 with trailers."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    GRPC = "grpc"
+    GRPCS = "grpcs"
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether no browser can ask it anything directly."""
+        return self in {Scheme.GRPC, Scheme.GRPCS}
+
+
 class Service(Struct, frozen=True):
-    """A command that devtls runs, and the port it is told to listen on."""
+    """A command that devtls runs, and the port it is told to listen on.
+
+    Attributes:
+        pool: what routes call it; the replicas of a service share it, else it is the name.
+        is_sticky: a browser keeps the replica that answered it first, by a cookie.
+    """
 
     name: str
     argv: tuple[str, ...]
     port: int
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    pool: str = ""
+    scheme: Scheme = Scheme.HTTP
+    is_sticky: bool = False
+
+    @property
+    def upstream(self) -> str:
+        """The name that routes lead to."""
+        return self.pool or self.name
+
+
+class External(Struct, frozen=True):
+    """A server that somebody else runs on this machine: Docker, a database's console, a teammate's tunnel."""
+
+    address: Address
+    scheme: Scheme = Scheme.HTTP
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.address}"
+
+
+class Files(Struct, frozen=True):
+    """A folder whose files are served.
+
+    Attributes:
+        root: absolute.
+        fallback: the file that answers where there is none, "index.html" for a single-page app; empty: 404.
+    """
+
+    root: Path
+    fallback: str = ""
+
+    def __str__(self) -> str:
+        return f"files in {self.root}" + (f", else {self.fallback}" if self.fallback else "")
+
+
+class Redirect(Struct, frozen=True):
+    """Somewhere else; what was asked for below the prefix is asked for there.
+
+    Attributes:
+        to: a path of the same site or an https URL, without a slash at the end.
+        domain: instead of that, another domain of the project.
+    """
+
+    to: str = ""
+    domain: str = ""
+
+    def __str__(self) -> str:
+        return f"redirect to {self.domain or self.to or '/'}"
+
+
+Target = str | External | Files | Redirect
 
 
 class Route(Struct, frozen=True):
-    """A path prefix, sent to a service by name or to an endpoint that somebody else runs."""
+    """A path prefix, and what answers there.
+
+    Attributes:
+        prefix: "/", or "/api" without a slash at the end.
+        target: a service, by what it is called as an upstream, or something that devtls does not run.
+        host: the one domain it is for; empty for all of the project.
+        is_stripped: the service gets the path without the prefix.
+    """
 
     prefix: str
-    target: str | Endpoint
+    target: Target
+    host: str = ""
+    is_stripped: bool = False
+
+    def is_for(self, host: str) -> bool:
+        """Whether it is for this host: its own domain, the .localhost name of that, or any."""
+        return not self.host or host in {self.host, f"{self.host}.localhost"}
+
+
+def pools_of(services: Iterable[Service]) -> dict[str, tuple[Service, ...]]:
+    """The replicas of each service, by what routes call it."""
+    pools: dict[str, tuple[Service, ...]] = {}
+    for service in services:
+        pools[service.upstream] = (*pools.get(service.upstream, ()), service)
+    return pools
+
+
+def routes_of(routes: Iterable[Route], host: str) -> tuple[Route, ...]:
+    """The routes of one host, the longest prefix first; one for this host alone goes before one for all."""
+    chosen: dict[str, Route] = {}
+    for route in sorted(routes, key=lambda route: not route.host):
+        if route.is_for(host):
+            chosen.setdefault(route.prefix, route)
+    return tuple(sorted(chosen.values(), key=lambda route: -len(route.prefix)))
 
 
 class Project(Struct, frozen=True):
@@ -63,6 +177,11 @@ class Project(Struct, frozen=True):
         app_port: the port asked for the app; None means that a free one was chosen.
         https_port: the port asked for; None means 443, else the best that can be had.
         is_isolated: no store is touched; only the environment of services and of `devtls exec` trusts it.
+        headers: (name, value) pairs that each answer carries, whatever the app says; an empty value takes one out.
+        is_prod_like: nginx keeps the limits it comes with: 60 s of silence, 1 MB of body, buffered answers.
+        authority_names: what its authorities are for, when that is more than the domains: a worktree shares its
+            repository's.
+        is_on_lan: served on the addresses of this machine's networks, too.
     """
 
     directory: Path
@@ -74,6 +193,15 @@ class Project(Struct, frozen=True):
     app_port: int | None = None
     start_timeout: float = 60.0
     is_isolated: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    is_prod_like: bool = False
+    is_on_lan: bool = False
+    authority_names: tuple[str, ...] = ()
+
+
+def foreign_of(project: Project) -> tuple[External, ...]:
+    """The servers that somebody else runs, each once."""
+    return tuple(dict.fromkeys(route.target for route in project.routes if isinstance(route.target, External)))
 
 
 class Authority(Struct, frozen=True):
@@ -114,10 +242,17 @@ class Authority(Struct, frozen=True):
 
     def covers(self, host: str) -> bool:
         """Whether it may sign for this host name, wildcard ("*.love.cat") or address."""
+        if host == DEFAULT_HOST:
+            host = "localhost"
         if is_address(host):
             return host in self.addresses or is_loopback(host)
         host = host.removeprefix("*.")
         return any(host == tree or host.endswith(f".{tree}") for tree in self.subtrees)
+
+
+def spell_host(host: str) -> str:
+    """A host as people are told it."""
+    return "localhost, 127.0.0.1" if host == DEFAULT_HOST else host
 
 
 def choose_authority(authorities: Iterable[Authority], names: Iterable[str]) -> Authority | None:
@@ -181,10 +316,8 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own."""
-    import ipaddress
-
-    return ipaddress.ip_address(address).is_loopback
+    """Whether an address, in its canonical form, is this machine's own; without ipaddress, which costs 4 ms."""
+    return address == "::1" or address.startswith("127.")
 
 
 def is_local(domain: str) -> bool:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.errors import ConflictError, DevtlsError
-from devtls.model import LOCAL_NAMES, Endpoint, Notice, authority_of, choose_authority, is_local
+from devtls.model import (
+    DEFAULT_HOST,
+    LOCAL_NAMES,
+    Endpoint,
+    Notice,
+    authority_of,
+    choose_authority,
+    is_local,
+    spell_host,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +67,7 @@ class Found(Struct, frozen=True):
     Attributes:
         can_be_root: whether root can be had: we are, or sudo is there.
         why_not_root: the fact, when it cannot.
+        has_sudo: whether a person could have it in a terminal, all the same.
         authorities: of this user, those that can be used.
         stores: where roots are to be trusted.
         outdated: the authorities of this user that are past their date.
@@ -67,6 +77,7 @@ class Found(Struct, frozen=True):
     Attributes:
         leaves: usable certificates by host.
         ipv6: whether ::1 can be bound.
+        lan: the addresses by which other machines reach this one, when they are to.
         hosts_here: names that the hosts file sends to this machine already.
         hosts_foreign: (line number, line) that give one of our names to somebody else.
         gateway: the sockets of the running gateway, https first; None when none runs.
@@ -79,8 +90,10 @@ class Found(Struct, frozen=True):
     authorities: tuple[Authority, ...]
     stores: tuple[StoreFound, ...]
     outdated: tuple[Authority, ...] = ()
+    has_sudo: bool = True
     leaves: tuple[Leaf, ...] = ()
     ipv6: bool = False
+    lan: tuple[str, ...] = ()
     hosts_here: frozenset[str] = frozenset()
     hosts_foreign: tuple[tuple[int, str], ...] = ()
     gateway: tuple[Endpoint, ...] | None = None
@@ -138,6 +151,10 @@ class BindPorts(Struct, frozen=True):
     needs_root: bool
 
 
+class LowerPorts(Struct, frozen=True):
+    """Let every user of this machine listen on the ports from 80 up, now and after each start."""
+
+
 class StartGateway(Struct, frozen=True):
     """Start the keeper, and nginx with the first site."""
 
@@ -165,6 +182,7 @@ Step = (
     | TrustRoots
     | RetireRoots
     | BindPorts
+    | LowerPorts
     | StartGateway
     | ServeSite
     | RunService
@@ -190,6 +208,11 @@ class Plan(Struct, frozen=True):
     without_hosts: Notice | None = None
 
     @property
+    def certified(self) -> tuple[str, ...]:
+        """Every name that a certificate is needed for: the gateway has one of its own."""
+        return (*self.hosts, DEFAULT_HOST)
+
+    @property
     def needs_root(self) -> bool:
         """Whether any step does."""
         return any(_needs_root(item) for item in self.items)
@@ -208,9 +231,8 @@ def localhost_name(domain: str) -> str:
 
 def subtrees_of(project: Project) -> tuple[tuple[str, ...], ...]:
     """The authorities that a project needs: the local one, and one a custom domain, unless another covers it."""
-    custom = [
-        domain for domain in sorted(project.domains, key=lambda domain: domain.count(".")) if not is_local(domain)
-    ]
+    domains = (domain.removeprefix("*.") for domain in project.authority_names or project.domains)
+    custom = [domain for domain in sorted(domains, key=lambda domain: domain.count(".")) if not is_local(domain)]
     apart = [domain for domain in custom if not any(domain.endswith(f".{other}") for other in custom)]
     return (LOCAL_NAMES, *((domain,) for domain in apart))
 
@@ -227,7 +249,7 @@ def make_plan(project: Project, found: Found, *, may_create: bool = True) -> Pla
     notices = list(_notices(project, trusted, found))
     items = (
         *_authorities(wanted, found, may_create=may_create),
-        *_leaves(hosts, found),
+        *_leaves((*hosts, DEFAULT_HOST), found),
         *_hosts(hosts, found),
         *_trust(trusted, found),
         *_gateway(project, found, notices),
@@ -259,8 +281,17 @@ def make_trust_plan(wanted: tuple[tuple[str, ...], ...], found: Found, *, may_cr
     return Plan(items, notices, subtrees=wanted)
 
 
+def make_ports_plan(*, is_low: bool, is_kept: bool) -> Plan:
+    """Return what has to be done so that every user may listen on the ports from 80 up; devtls may keep it so."""
+    by_others = "" if is_kept else ", by a setting that is not of devtls"
+    fact = f"every user of this machine may listen on them{by_others}"
+    return Plan((Already("ports from 80 up", fact) if is_low else LowerPorts(),), ())
+
+
 def _needs_root(item: Item) -> bool:
-    return isinstance(item, EditHosts) or (isinstance(item, TrustRoots | RetireRoots | BindPorts) and item.needs_root)
+    return isinstance(item, EditHosts | LowerPorts) or (
+        isinstance(item, TrustRoots | RetireRoots | BindPorts) and item.needs_root
+    )
 
 
 def _authorities(wanted: tuple[tuple[str, ...], ...], found: Found, *, may_create: bool) -> Iterator[Item]:
@@ -282,15 +313,16 @@ def _leaves(hosts: tuple[str, ...], found: Found) -> Iterator[Item]:
     usable = {leaf.host: leaf for leaf in found.leaves}
     for host in hosts:
         if host in usable:
-            yield Already(f"certificate {host}", f"valid until {usable[host].not_after:%Y-%m-%d}")
+            yield Already(f"certificate {spell_host(host)}", f"valid until {usable[host].not_after:%Y-%m-%d}")
         else:
             yield IssueLeaf(host)
 
 
 def _hosts(hosts: tuple[str, ...], found: Found) -> Iterator[Item]:
-    missing = tuple(host for host in hosts if host not in found.hosts_here)
+    concrete = tuple(host for host in hosts if "*" not in host)
+    missing = tuple(host for host in concrete if host not in found.hosts_here)
     if not missing:
-        yield Already("/etc/hosts", ", ".join(hosts))
+        yield Already("/etc/hosts", ", ".join(concrete))
     elif found.can_be_root:
         yield EditHosts(missing)
 
@@ -331,6 +363,11 @@ def _gateway(project: Project, found: Found, notices: list[Notice]) -> Iterator[
                 f"the gateway of your running projects listens on {port}, not on {project.https_port}",
                 "Leave --https-port out, or stop the other projects first (devtls ps --all).",
             )
+        if project.is_on_lan and not any(each.host in found.lan for each in found.gateway):
+            raise ConflictError(
+                "the gateway of your running projects listens on this machine only",
+                "Stop them first (devtls ps --all), or leave --lan out.",
+            )
         yield Already("gateway", f"{found.nginx} on {port}")
         return
     yield from _ports(project, found, notices)
@@ -369,7 +406,8 @@ def _another(port: int) -> int:
 
 
 def _both(port: int, found: Found) -> tuple[Endpoint, ...]:
-    return (Endpoint("127.0.0.1", port), *([Endpoint("::1", port)] if found.ipv6 else []))
+    hosts = ("127.0.0.1", *(["::1"] if found.ipv6 else []), *found.lan)
+    return tuple(Endpoint(host, port) for host in hosts)
 
 
 def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:
@@ -378,6 +416,22 @@ def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Foun
             f"/etc/hosts line {number} gives one of these names to somebody else; it is left as it is: {line.strip()}",
             ("Remove it yourself if it is out of date:", f"  sudo sed -i {number}d /etc/hosts"),
         )
+    if project.is_on_lan:
+        places, names = ", ".join(found.lan) or "no address of this machine", ", ".join(project.domains)
+        yield (
+            f"{places} serves {names} to everybody in your network",
+            (
+                "A phone has to trust the authority, and needs a name server that leads the names here:",
+                "  devtls trust --export",
+            ),
+        )
+    for domain in project.domains:
+        if "*" in domain:
+            example = domain.replace("*", "shop")
+            yield (
+                f"{domain} is served, and no hosts file can hold it; browsers find {localhost_name(example)}",
+                ("Name those that have to resolve everywhere, beside it:", f"  devtls up … '{domain}' {example}"),
+            )
     if found.can_be_root:
         return
     lacking = tuple(_without_root(project, trusted, found))
@@ -388,17 +442,20 @@ def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Foun
 
 def _without_root(project: Project, trusted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:
     """What is missing because root cannot be had."""
-    if any(host not in found.hosts_here for host in hosts_of(project)):
+    if any(host not in found.hosts_here for host in hosts_of(project) if "*" not in host):
         yield _without_hosts(project, found)
     yield from _untrusted_without_root(trusted, found)
     if not found.gateway and found.https.state is PortState.NEEDS_ROOT:
-        yield (
-            f"port {found.https.number} needs root: it is served on {served_port(found)}",
+        by_hand = '  su -c "/sbin/sysctl -w net.ipv4.ip_unprivileged_port_start=80"'
+        cure = (
             (
-                "Have root give every user of this machine the ports from 80 up, until it restarts:",
-                "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80",
-            ),
+                "Have root give every user of this machine the ports from 80 up, in a terminal:",
+                "  devtls trust --low-ports",
+            )
+            if found.has_sudo
+            else ("Have root give every user of this machine the ports from 80 up, until it restarts:", by_hand)
         )
+        yield f"port {found.https.number} needs root: it is served on {served_port(found)}", cure
 
 
 def _untrusted_without_root(wanted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:
@@ -412,7 +469,7 @@ def _untrusted_without_root(wanted: tuple[tuple[str, ...], ...], found: Found) -
 
 def _without_hosts(project: Project, found: Found) -> Notice:
     """What works when the hosts file is not ours to change, and what to have done."""
-    missing = [host for host in hosts_of(project) if host not in found.hosts_here]
+    missing = [host for host in hosts_of(project) if host not in found.hosts_here and "*" not in host]
     near = authority_of(localhost_name(project.domains[0]), served_port(found))
     return (
         f"/etc/hosts is as it was; browsers reach https://{near}",

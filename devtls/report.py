@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from devtls.model import Check, Verdict
+from devtls.model import Check, Verdict, is_loopback, spell_host
 from devtls.plan import (
     Already,
     BindPorts,
     CreateAuthority,
     EditHosts,
     IssueLeaf,
+    LowerPorts,
     RetireRoots,
     RunService,
     ServeSite,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from devtls.errors import DevtlsError
+    from devtls.model import Endpoint
     from devtls.plan import Item, Plan
 
 SUBJECT_WIDTH = 34  # characters; a longer subject pushes its fact to the right
@@ -121,7 +123,7 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
         case CreateAuthority(subtrees):
             return f"CA for {' and '.join(subtrees)}", "can sign these names and those below them, no other"
         case IssueLeaf(host):
-            return f"certificate {host}", ""
+            return f"certificate {spell_host(host)}", ""
         case EditHosts(names):
             return "/etc/hosts", ", ".join(names)
         case TrustRoots(store, needs_root, _subtrees):
@@ -130,7 +132,9 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
             return f"past their date: {store}", ", ".join(f"devtls-{each}" for each in ids)
         case BindPorts(https, http, needs_root):
             ports = " and ".join(str(endpoints[0].port) for endpoints in (https, http) if endpoints)
-            return f"port {ports}", "bound through sudo, held by you" if needs_root else "on this machine only"
+            return f"port {ports}", _describe_reach(https, needs_root=needs_root)
+        case LowerPorts():
+            return "ports from 80 up", "every user of this machine may listen on them"
         case StartGateway(nginx):
             return "gateway", nginx
         case ServeSite(hosts):
@@ -139,6 +143,12 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
             return f"{name}: {shlex.join(argv)}", f"PORT={port}"
         case _:
             assert_never(item)
+
+
+def _describe_reach(https: Sequence[Endpoint], *, needs_root: bool) -> str:
+    if not all(is_loopback(endpoint.host) for endpoint in https):
+        return "for your whole network"
+    return "bound through sudo, held by you" if needs_root else "on this machine only"
 
 
 def render_notices(notices: Iterable[tuple[str, tuple[str, ...]]], style: Style) -> list[str]:

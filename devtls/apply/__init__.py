@@ -136,7 +136,7 @@ class Application:
 
     def _make_certificates(self) -> None:
         wanted = [item for item in self.plan.items if isinstance(item, CreateAuthority | IssueLeaf)]
-        made = certificates.make(wanted, self.plan.hosts, self.plan.subtrees, self.paths)
+        made = certificates.make(wanted, self.plan.certified, self.plan.subtrees, self.paths)
         self.applied.leaves = made.leaves
         self.applied.authorities = made.authorities
         self.applied.notices += made.notices

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from devtls.ca.records import NEW, appearing, read_facts, refuse_readable_by_others, told, write_facts
 from devtls.errors import DevtlsError
-from devtls.model import Authority, Leaf, choose_authority, is_address
+from devtls.model import DEFAULT_HOST, DEFAULT_NAMES, Authority, Leaf, choose_authority, is_address
 from devtls.system.files import PUBLIC_FILE, locked, sync_directory, write_atomically
 
 if TYPE_CHECKING:
@@ -203,7 +203,8 @@ def issue(paths: Paths, authority: Authority, host: str, now: datetime) -> Leaf:
         if live and issuer_of(live) == authority.id:
             return live
         try:
-            made = profile.issue_leaf(read_issuer(authority), host, now=now)
+            names = DEFAULT_NAMES if host == DEFAULT_HOST else (host,)
+            made = profile.issue_leaf(read_issuer(authority), *names, now=now)
         except (ValueError, TypeError) as error:  # whatever cryptography says of it: the file is not what was written
             raise broken_issuer(authority, now) from error
         serial = f"{made.serial:040x}"

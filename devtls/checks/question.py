@@ -30,6 +30,7 @@ class Question(Struct, frozen=True):
         site: the nginx file that serves the domains; only read, for evidence.
         address: where nginx is asked when a name does not lead to this machine.
         timeout: seconds for one probe.
+        is_searched: whether a WebSocket is looked for when none is named; in a folder of files there is none.
     """
 
     domains: tuple[Domain, ...]
@@ -40,6 +41,7 @@ class Question(Struct, frozen=True):
     site: Path | None = None
     address: str = "127.0.0.1"
     timeout: float = 10.0
+    is_searched: bool = True
 
     def authority(self, domain: Domain) -> str:
         """What a browser writes into `Host`: the port is left out when it is 443."""

@@ -50,7 +50,7 @@ def cert(  # noqa: PLR0913, PLR0917 - one parameter an option
     is touched: `devtls trust` does that.
     """
     from devtls.ca import exported, profile
-    from devtls.config import parse_certificate_names, wildcard_notice
+    from devtls.config.domains import parse_certificate_names, wildcard_notice
     from devtls.system.paths import find_paths
 
     if (team_ca is None) != (team_key is None):
@@ -100,7 +100,7 @@ def _find_or_make(
 ) -> tuple[Authority, list[Notice]]:
     """The authority that signs for all the names, and what is to be told when it is new."""
     from devtls.ca.store import create_authority, find_common_authority
-    from devtls.config import authority_names, real_domain_notice
+    from devtls.config.domains import authority_names, real_domain_notice
 
     authority = find_common_authority(known, names, now)
     if authority:

@@ -43,13 +43,15 @@ def list_names(as_json: bool) -> None:
     """
     from devtls import block
     from devtls.checks.names import look_up
+    from devtls.checks.resolution import read_resolver
     from devtls.model import Verdict
     from devtls.system.paths import find_paths
     from devtls.system.windows import find_windows
 
     served = block.served_names(find_paths(os.environ))
     entries = block.find_entries(block.read_here(), served, look_up)
-    checks = [block.judge(entry) for entry in entries]
+    resolver = read_resolver()
+    checks = [block.judge(entry, resolver) for entry in entries]
     told = (block.unserved_notice(entries), block.windows_hosts_notice(served, find_windows()))
     notices = [notice for notice in told if notice]
     if as_json:
@@ -81,7 +83,7 @@ def sync(dry_run: bool, as_json: bool) -> None:
     refuse_starting(paths, "devtls hosts sync", spared=running)
     change = partial(block.synced, served=served, keeps_unserved=is_run_by_others(block.KEEPER))
     edits = _edit(partial(change, ipv6=has_ipv6()), partial(change, ipv6=False), dry_run=dry_run, as_json=as_json)
-    stay = [name for name in edits[0].names if name not in served]
+    stay = [name for name in edits[0].names if not block.folder_of(name, served)]
     fact = f"another user runs devtls, too; in case these names are theirs, they stay: {', '.join(stay)}"
     notices = [(fact, block.clean_cure(stay))] if stay else []
     already = ", ".join(edits[0].names) or "no project needs a name"
@@ -106,7 +108,7 @@ def clean(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
         served = block.served_names(find_paths(os.environ))
     change = partial(block.cleaned, names=_meant(names))
     edits = _edit(change, change, dry_run=dry_run, as_json=as_json)
-    cut_off = {name: served[name] for name in edits[0].removed if name in served}
+    cut_off = {name: folder for name in edits[0].removed if (folder := block.folder_of(name, served))}
     fact = f"{', '.join(dict.fromkeys(cut_off.values()))} goes on serving {', '.join(cut_off)}"
     notices: list[Notice] = [(fact, ("Have it lead here again:", "  devtls hosts sync"))] if cut_off else []
     already = f"without {', '.join(names) or 'a name of devtls'}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def real_domain_notices(items: Iterable[Item]) -> list[Notice]:
     """What it means to serve a name that may be a real one, told when its authority is made."""
-    from devtls.config import real_domain_notice
+    from devtls.config.domains import real_domain_notice
 
     created = (name for item in items if isinstance(item, CreateAuthority) for name in item.subtrees)
     return [notice for name in created if (notice := real_domain_notice(name))]

@@ -42,7 +42,28 @@ STARTED = time.monotonic()  # this module is imported when the command begins
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="The port the app is told (PORT). [default: 3000, else free]"
 )
-@click.option("--route", "routes", multiple=True, metavar="/PATH=TARGET", help="Send a path to a port or a command.")
+@click.option("--scheme", type=click.Choice(["http", "https", "grpc", "grpcs"]), default="http", help="What it speaks.")
+@click.option("--replicas", type=click.IntRange(1, 16), default=1, metavar="N", help="Start the app N times.")
+@click.option("--sticky", "is_sticky", is_flag=True, help="Keep a browser on its replica, by a cookie.")
+@click.option("--root", metavar="DIR", help="Serve the files of a folder, instead of an app.")
+@click.option("--spa", "is_spa", is_flag=True, help="Answer /index.html where the folder has no file.")
+@click.option(
+    "--route",
+    "routes",
+    multiple=True,
+    metavar="[HOST][/PATH]=TARGET",
+    help="Send a path or host to a port, a URL, unix:/socket, a folder or a command; with / at its end: without PATH.",
+)
+@click.option(
+    "--redirect", "redirects", multiple=True, metavar="[HOST][/PATH]=TO", help="Send a browser elsewhere (307)."
+)
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Have each answer carry it.")
+@click.option(
+    "--prod-like", "is_prod_like", is_flag=True, help="Keep nginx' own limits: 60 s of silence, 1 MB, buffering."
+)
+@click.option("--lan", "is_on_lan", is_flag=True, help="Serve on the addresses of your networks, too.")
+@click.option("--force", "is_forced", is_flag=True, help="Take the domains from the project that serves them.")
+@click.option("--exact", "is_exact", is_flag=True, help="In a linked git worktree: DOMAIN itself, not BRANCH.DOMAIN.")
 @click.option("--ws", "websocket_path", metavar="/PATH", help="Where the WebSocket is, when it is not found.")
 @click.option("--https-port", type=click.IntRange(1, 65535), help="Serve on another port than 443.")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to listen.")
@@ -55,7 +76,18 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     domains: tuple[str, ...],
     app: str | None,
     port: int | None,
+    scheme: str,
+    replicas: int,
+    is_sticky: bool,
+    root: str | None,
+    is_spa: bool,
     routes: tuple[str, ...],
+    redirects: tuple[str, ...],
+    headers: tuple[str, ...],
+    is_prod_like: bool,
+    is_on_lan: bool,
+    is_forced: bool,
+    is_exact: bool,
     websocket_path: str | None,
     https_port: int | None,
     timeout: float,
@@ -71,7 +103,10 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     this machine; the next ones find that done. Ctrl+C ends the app, and nginx with the last project.
     """
     from devtls.cli.ask import project_directory
+    from devtls.config import App
+    from devtls.config.worktree import find_branch, serve_branch
     from devtls.look import look
+    from devtls.model import Scheme
     from devtls.plan import make_plan
     from devtls.system.paths import find_paths
     from devtls.system.ports import find_free_port
@@ -81,9 +116,12 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     project = _make_project(
         domains,
         paths,
-        app=app,
-        port=port,
+        app=App(app, port, Scheme(scheme), replicas, is_sticky, root, is_spa),
         routes=routes,
+        redirects=redirects,
+        headers=headers,
+        is_prod_like=is_prod_like,
+        is_on_lan=is_on_lan,
         websocket_path=websocket_path,
         https_port=https_port,
         timeout=timeout,
@@ -91,10 +129,14 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
         directory=directory,
         find_port=find_free_port if dry_run else partial(_claim_port, paths),
     )
-    plan_for = partial(make_plan, project, may_create=not no_new_ca)
     talk = Talk(sys.stderr if as_json else sys.stdout)
+    branch = None if is_exact else find_branch(directory)
+    if branch:
+        project = serve_branch(project, branch)
+        say([f"This is the worktree of {branch}: {project.domains[0]}. As in the main checkout: --exact"], talk.stream)
+    plan_for = partial(make_plan, project, may_create=not no_new_ca)
     if dry_run:
-        machine, _gateway = look(project, paths, os.environ, is_interactive=is_interactive())
+        machine, _gateway = look(project, paths, os.environ, is_interactive=is_interactive(), is_forced=is_forced)
         plan = plan_for(machine.found)
         if as_json:
             say_json(report.plan_facts(plan))
@@ -105,7 +147,7 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
         code = _attach(first, project, talk, as_json=as_json)
         if code is not None:
             sys.exit(code)
-    setup = _prepare(project, plan_for, paths, talk, as_json=as_json)
+    setup = _prepare(project, plan_for, paths, talk, as_json=as_json, is_forced=is_forced)
     sys.exit(_run_detached(setup, talk, as_json=as_json) if detach else _run(setup))
 
 
@@ -164,7 +206,15 @@ def _patiently(told: str, talk: Talk) -> Iterator[None]:
         time.sleep(0.02)
 
 
-def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, talk: Talk, *, as_json: bool) -> Setup:
+def _prepare(  # noqa: PLR0913 - what was asked for
+    project: Project,
+    plan_for: Callable[[Found], Plan],
+    paths: Paths,
+    talk: Talk,
+    *,
+    as_json: bool,
+    is_forced: bool,
+) -> Setup:
     """Look, plan, and apply: afterwards everything is there that the project is served with."""
     from devtls.apply import Application
     from devtls.cli.trusting import trusting_services
@@ -175,7 +225,7 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
 
     session = begin_session(paths, project.directory)
     start_lock = _wait_for_lock(paths.gateway / "starting.lock", talk)
-    machine, gateway = look(project, paths, os.environ, is_interactive=is_interactive())
+    machine, gateway = look(project, paths, os.environ, is_interactive=is_interactive(), is_forced=is_forced)
     if gateway.greeting:
         os.close(start_lock)
     plan = plan_for(machine.found)
@@ -194,7 +244,8 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
     notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles), *doubts]
     notices += real_domain_notices(plan.items)
     say(report.render_notices(notices, talk.style), talk.stream)
-    names = tuple(each if each in applied.named else localhost_name(each) for each in project.domains)
+    concrete = [domain for domain in project.domains if "*" not in domain]
+    names = tuple(each if each in applied.named else localhost_name(each) for each in concrete)
     screen = talk.stream.fileno()
     return Setup(
         project=project,
@@ -217,6 +268,7 @@ def _prepare(project: Project, plan_for: Callable[[Found], Plan], paths: Paths, 
         since=STARTED,
         closing_words=_closing_words(applied, names, is_isolated=project.is_isolated),
         trust=trust,
+        is_forced=is_forced,
     )
 
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -27,7 +27,6 @@ OLDEST = (1, 18)  # Ubuntu 20.04's; the oldest that the generated configuration 
 # What `nginx -t` says of a line decides whether the feature is there: Debian's 1.22 carries directives of 1.29.
 PROBES = {
     "http2": "http2 on;",  # 1.25.1; before that a parameter of listen
-    "reject_handshake": "ssl_reject_handshake on;",  # 1.19.4
 }
 INSTALL = (
     "Get one of these, then run the same command again:",
@@ -38,11 +37,16 @@ INSTALL = (
 
 
 class Nginx(Struct, frozen=True):
-    """An nginx binary and the features it was found to have (keys of PROBES)."""
+    """An nginx binary and the features it was found to have (keys of PROBES).
+
+    Attributes:
+        stamp: of the file when it was asked; another one means another binary.
+    """
 
     path: str
     version: tuple[int, ...]
     features: frozenset[str]
+    stamp: str = ""
 
     @property
     def name(self) -> str:
@@ -61,14 +65,55 @@ def find_nginx(environment: Mapping[str, str], cache: Path, runner: Runner = run
     path = next(_candidates(environment), None)
     if path is None:
         raise DevtlsError("there is no nginx on this machine", *INSTALL)
-    known = Path(path).stat()
-    key = f"{path}:{known.st_size}:{known.st_mtime_ns}"
-    nginx = _recall(cache, key) or _probe(path, runner)
+    return _ask(path, cache, runner)
+
+
+def has_changed(nginx: Nginx) -> bool:
+    """Whether another binary lies there now: an upgrade, or none at all."""
+    return stamp_of(nginx.path) != nginx.stamp
+
+
+def ask_again(nginx: Nginx, cache: Path, runner: Runner = run) -> Nginx:
+    """Return the same nginx with what it can do now.
+
+    Raises:
+        DevtlsError: it is gone, or has become too old.
+    """
+    return _ask(nginx.path, cache, runner) if has_changed(nginx) else nginx
+
+
+def stamp_of(path: str) -> str:
+    """Size and time of change of a file, in words; empty when there is none."""
+    try:
+        known = Path(path).stat()
+    except OSError:
+        return ""
+    return f"{known.st_size}:{known.st_mtime_ns}"
+
+
+def _ask(path: str, cache: Path, runner: Runner) -> Nginx:
+    stamp = stamp_of(path)
+    nginx = _recall(cache, path, stamp) or _probe(path, stamp, runner)
     if nginx.version < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise DevtlsError(f"{nginx.name} at {path} is too old: devtls needs {oldest} or newer", *INSTALL)
-    _remember(cache, key, nginx)
+    _remember(cache, nginx)
     return nginx
+
+
+def nginx_facts(nginx: Nginx) -> dict[str, Any]:
+    """A binary for JSON."""
+    return {
+        "path": nginx.path,
+        "version": list(nginx.version),
+        "features": sorted(nginx.features),
+        "stamp": nginx.stamp,
+    }
+
+
+def parse_nginx(facts: Mapping[str, Any]) -> Nginx:
+    """The binary in its facts; an older devtls knew no stamp, and is told apart from every file by that."""
+    return Nginx(facts["path"], tuple(facts["version"]), frozenset(facts["features"]), facts.get("stamp", ""))
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
@@ -87,7 +132,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
         yield found
 
 
-def _probe(path: str, runner: Runner) -> Nginx:
+def _probe(path: str, stamp: str, runner: Runner) -> Nginx:
     import tempfile
 
     said = runner([path, "-v"], check=False).said
@@ -96,7 +141,7 @@ def _probe(path: str, runner: Runner) -> Nginx:
         raise DevtlsError(f"{path} does not say which nginx it is: {said.strip()[:200]}", *INSTALL)
     with tempfile.TemporaryDirectory(prefix="devtls-") as folder:
         features = frozenset(name for name in PROBES if _has(path, name, Path(folder), runner))
-    return Nginx(path, tuple(map(int, version.groups())), features)
+    return Nginx(path, tuple(map(int, version.groups())), features, stamp)
 
 
 def _has(path: str, feature: str, folder: Path, runner: Runner) -> bool:
@@ -107,19 +152,16 @@ def _has(path: str, feature: str, folder: Path, runner: Runner) -> bool:
     return runner([path, "-t", "-p", f"{folder}/", "-c", str(config)], check=False).status == 0
 
 
-def _recall(cache: Path, key: str) -> Nginx | None:
+def _recall(cache: Path, path: str, stamp: str) -> Nginx | None:
     try:
-        known = json.loads(read_or_none(cache) or b"{}")
-        if known.get("key") != key:
-            return None
-        return Nginx(known["path"], tuple(known["version"]), frozenset(known["features"]))
+        nginx = parse_nginx(json.loads(read_or_none(cache) or b"{}"))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # not ours, or torn: ask the binary again
+    return nginx if (nginx.path, nginx.stamp) == (path, stamp) else None
 
 
-def _remember(cache: Path, key: str, nginx: Nginx) -> None:
+def _remember(cache: Path, nginx: Nginx) -> None:
     # A dry run on a machine that never saw devtls leaves no folder behind; `up` makes it before it looks.
-    if _recall(cache, key) == nginx or not cache.parent.is_dir():
+    if _recall(cache, nginx.path, nginx.stamp) == nginx or not cache.parent.is_dir():
         return
-    known = {"key": key, "path": nginx.path, "version": nginx.version, "features": sorted(nginx.features)}
-    write_atomically(cache, json.dumps(known).encode())
+    write_atomically(cache, json.dumps(nginx_facts(nginx)).encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import re
 import socket
 import subprocess
 import sys
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from devtls import __version__
 from devtls.errors import DevtlsError, NotRunningError
 from devtls.model import Endpoint
-from devtls.nginx.binary import Nginx
-from devtls.nginx.protocol import PROTOCOL
-from devtls.nginx.render import Listen
+from devtls.nginx.binary import Nginx, has_changed, parse_nginx
+from devtls.nginx.listen import Listen
+from devtls.nginx.protocol import PROTOCOL, Setup, render_setup
 from devtls.system import processes
 from devtls.system.channel import Client
 from devtls.system.files import read_or_none
@@ -76,14 +77,19 @@ def parse_greeting(message: Message) -> Greeting:
             f"the running gateway is of devtls {message.get('version', 'unknown')} and speaks another protocol",
             "Stop the projects it serves (devtls ps --all), then run the same command again.",
         )
-    nginx = message["nginx"]
     return Greeting(
         pid=message["pid"],
         version=message["version"],
-        nginx=Nginx(nginx["path"], tuple(nginx["version"]), frozenset(nginx["features"])),
+        nginx=parse_nginx(message["nginx"]),
         listen=Listen(*(tuple(Endpoint(*pair) for pair in message[kind]) for kind in ("https", "http"))),
         neighbours=tuple(Neighbour(s["directory"], tuple(s["domains"]), s["pid"]) for s in message["sites"]),
     )
+
+
+def is_outdated(greeting: Greeting) -> bool:
+    """Whether a keeper is of an older devtls, or its nginx has been upgraded since it was asked what it can do."""
+    theirs, ours = (tuple(map(int, re.findall(r"\d+", version))) for version in (greeting.version, __version__))
+    return theirs < ours or has_changed(greeting.nginx)
 
 
 def greet(paths: Paths) -> tuple[Greeting, list[socket.socket], Client] | None:
@@ -112,8 +118,14 @@ def greet(paths: Paths) -> tuple[Greeting, list[socket.socket], Client] | None:
     return greeting, sockets, client
 
 
-def start(
-    paths: Paths, nginx: Nginx, templates: Path, sockets: Sequence[socket.socket], environment: Mapping[str, str]
+def start(  # noqa: PLR0913 - what a keeper needs
+    paths: Paths,
+    nginx: Nginx,
+    templates: Path,
+    sockets: Sequence[socket.socket],
+    environment: Mapping[str, str],
+    *,
+    after: Greeting | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a keeper on listening sockets; it is there when the returned process ends with 0, or 75: one was already.
 
@@ -123,22 +135,27 @@ def start(
         templates: the folder of templates.
         sockets: the ones of :443 first, then those of :80, told apart by the smaller port.
         environment: of the user; the marker of a session is taken out of it.
+        after: the keeper that is to hand over to it; it waits for that, and for the projects served there.
     """
     ports = sorted({sock.getsockname()[1] for sock in sockets}, key=[s.getsockname()[1] for s in sockets].index)
-    kinds: dict[str, list[tuple[str, int, int]]] = {"https": [], "http": []}
+    kinds: dict[int, list[tuple[Endpoint, int]]] = {port: [] for port in ports}
     for sock in sockets:
         host, port = sock.getsockname()[:2]
-        kinds["https" if port == ports[0] else "http"].append((host, port, sock.fileno()))
-    setup = {
-        "folder": str(paths.gateway),
-        "control": str(control_socket(paths)),
-        "templates": str(templates),
-        "nginx": {"path": nginx.path, "version": nginx.version, "features": sorted(nginx.features)},
-        **kinds,
-    }
+        kinds[port].append((Endpoint(host, port), sock.fileno()))
+    https, http = [*kinds.values(), []][:2]
+    setup = Setup(
+        paths.gateway,
+        control_socket(paths),
+        templates,
+        nginx,
+        tuple(https),
+        tuple(http),
+        predecessor=processes.identify(after.pid) if after else None,
+        expected=len(after.neighbours) + 1 if after else 0,
+    )
     return subprocess.Popen(
         # -P: a json.py in the folder where `devtls up` runs is not ours to import
-        [sys.executable, "-P", "-m", "devtls.nginx.keeper", json.dumps(setup)],
+        [sys.executable, "-P", "-m", "devtls.nginx.keeper", render_setup(setup)],
         env={name: value for name, value in environment.items() if name not in processes.MARKERS},
         pass_fds=[sock.fileno() for sock in sockets],
         stdin=subprocess.DEVNULL,

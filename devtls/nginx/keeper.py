@@ -7,27 +7,24 @@ a kill.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
-import shutil
 import signal
 import sys
-from collections import deque
+import time
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from devtls import __version__
-from devtls.errors import DevtlsError
+from devtls.nginx.binary import has_changed, nginx_facts
 from devtls.nginx.master import Master
-from devtls.nginx.protocol import PROTOCOL, Registration, Setup, parse_registration, parse_setup
-from devtls.nginx.render import render_gateway
+from devtls.nginx.protocol import PROTOCOL, Setup, parse_registration, parse_setup
+from devtls.nginx.sites import Sites, Visitor
 from devtls.system import channel, files, processes
 from devtls.system.loop import Loop
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
     from pathlib import Path
 
     from devtls.system.channel import Message
@@ -37,31 +34,24 @@ SWEEP_GRACE = 2.0  # s between TERM and KILL for what a killed session left behi
 MOST_DEATHS = 5  # of a master, in a row, before it served anything
 RESTART_AFTER = 0.25  # s; a master that dies at once is not restarted in a tight loop
 DESCRIPTORS = 65536  # enough for the 16384 connections of gateway.conf in each worker
-LARGEST_LOG = 10 * 1024 * 1024  # bytes; a log beyond that is put aside at the next start
-
-
-class Visitor(Struct, eq=False):
-    """A connection, and the registration that lives as long as it does."""
-
-    link: channel.Link | None = None
-    registration: Registration | None = None
-    said_goodbye: bool = False
+LARGEST_LOG = 10 * 1024 * 1024  # bytes; a log beyond that is put aside
+MOVING = 5.0  # s that the projects of a predecessor have to come over
+RELIEF = 10.0  # s after which a predecessor lets nginx go, although its successor has not said that it serves
 
 
 class Keeper:
-    """Owns the sockets and nginx; applies one change of the sites after the other."""
+    """Owns the sockets and nginx, and lets projects come and go (nginx.sites.Owner)."""
 
-    def __init__(self, loop: Loop, setup: Setup) -> None:
+    def __init__(self, loop: Loop, setup: Setup, lock: int | None = None) -> None:
         self.loop = loop
         self.setup = setup
+        self.lock = lock
         self.master = Master(loop, setup.nginx, setup.folder, setup.descriptors, self._master_died)
-        self.visitors: list[Visitor] = []
-        self.changes: deque[tuple[Visitor, Registration | None]] = deque()
-        self.generation = 0
-        self.busy = False
-        self.awaiting: list[Callable[[], None]] = []
+        self.sites = Sites(loop, setup, self.master, self, setup.expected)
         self.deaths = 0
         self.ending = False
+        self.is_predecessor = False  # a successor has the lock and the folder
+        self.has_taken_over = False
         self.server: socket.socket | None = None
 
     def open(self) -> None:
@@ -69,6 +59,8 @@ class Keeper:
         self.server = channel.listen(self.setup.control)
         self.loop.watch(self.server.fileno(), self._accept)
         self.loop.call_later(LONELY, self._end_if_alone)
+        if self.setup.expected:
+            self.loop.call_later(MOVING, self.sites.expect_no_more)
 
     def reap(self) -> None:
         """Collect the children that ended, adopted workers too."""
@@ -85,22 +77,35 @@ class Keeper:
         """Let everybody go, end nginx, end the loop."""
         if self.ending:
             return
-        self.ending = True
+        self.ending = self.sites.is_closed = True
+        if self.setup.predecessor:
+            processes.send([self.setup.predecessor], signal.SIGTERM)
+        self._stop_listening()
+        self.master.stop(self._ended)
+
+    def retire(self) -> None:
+        """A successor serves: nginx takes no more connections, and ends with the last that it has."""
+        if self.is_predecessor and not self.ending:
+            self.master.quit(self.loop.stop)
+
+    def _stop_listening(self) -> None:
         if self.server:
             self.loop.unwatch(self.server.fileno())
             self.server.close()
+            self.server = None
             self.setup.control.unlink(missing_ok=True)
-        self.master.stop(self._ended)
 
     def _ended(self) -> None:
-        (self.setup.folder / "live").unlink(missing_ok=True)
-        shutil.rmtree(self.setup.folder / "conf", ignore_errors=True)
-        for visitor in tuple(self.visitors):
+        if not self.is_predecessor:
+            self.sites.clear()
+        for visitor in tuple(self.sites.visitors):
             if visitor.link and visitor.said_goodbye:
                 visitor.link.send({"is": "bye", "last": True})
             if visitor.link:
                 visitor.link.close()
         self.loop.stop()
+
+    # Visitors
 
     def _accept(self) -> None:
         assert self.server  # noqa: S101 - watched only while it is open
@@ -118,24 +123,20 @@ class Keeper:
             lambda message, descriptors: self._received(visitor, message, descriptors),
             lambda: self._left(visitor),
         )
-        self.visitors.append(visitor)
+        self.sites.visitors.append(visitor)
         visitor.link.send(self._hello(), self.setup.descriptors)
 
     def _hello(self) -> Message:
-        nginx = self.setup.nginx
         return {
             "hello": "devtls-gateway",
             "protocol": PROTOCOL,
             "version": __version__,
             "pid": os.getpid(),
-            "nginx": {"path": nginx.path, "version": list(nginx.version), "features": sorted(nginx.features)},
+            "nginx": nginx_facts(self.setup.nginx),
             "https": [[endpoint.host, endpoint.port] for endpoint, _ in self.setup.https],
             "http": [[endpoint.host, endpoint.port] for endpoint, _ in self.setup.http],
-            "sites": [registration.facts for registration in self._registrations()],
+            "sites": [registration.facts for registration in self.sites.registrations()],
         }
-
-    def _registrations(self) -> list[Registration]:
-        return [visitor.registration for visitor in self.visitors if visitor.registration]
 
     def _received(self, visitor: Visitor, message: Message, descriptors: list[int]) -> None:
         for descriptor in descriptors:  # nobody has reason to send us any
@@ -145,27 +146,26 @@ class Keeper:
                 try:
                     registration = parse_registration(message)
                 except (KeyError, TypeError, ValueError) as error:
-                    self._refuse(visitor, "message", f"the registration is not understood: {error!r}")
+                    visitor.refuse("message", f"the registration is not understood: {error!r}")
                     return
-                self._change(visitor, registration)
+                self.sites.change(visitor, registration)
+            case "withdraw":
+                self.sites.change(visitor, None)
             case "goodbye":
                 visitor.said_goodbye = True
-                self._change(visitor, None)
+                self.sites.change(visitor, None)
+            case "hand-over":
+                self._hand_over()
             case other:
-                self._refuse(visitor, "message", f"{other!r} is not a word of protocol {PROTOCOL}")
-
-    def _refuse(self, visitor: Visitor, why: str, message: str, **facts: object) -> None:
-        self._say(visitor, {"is": "refused", "why": why, "message": message, **facts})
-
-    def _say(self, visitor: Visitor, message: Message) -> None:
-        if visitor.link:
-            visitor.link.send(message)
+                visitor.refuse("message", f"{other!r} is not a word of protocol {PROTOCOL}")
 
     def _left(self, visitor: Visitor) -> None:
         visitor.link = None
+        if self.is_predecessor:  # it has gone to the successor
+            return
         if visitor.registration and not visitor.said_goodbye:
             self._sweep(visitor.registration.session)
-        self._change(visitor, None)
+        self.sites.change(visitor, None)
 
     def _sweep(self, session: str) -> None:
         """End what a session left that dropped without a goodbye; its guardian may be at it, too."""
@@ -177,146 +177,61 @@ class Keeper:
                 lambda: processes.send(processes.find_marked(processes.SESSION_MARKER, session), signal.SIGKILL),
             )
 
-    def _change(self, visitor: Visitor, registration: Registration | None) -> None:
-        if registration is None and self._is_last(visitor):
-            self.end()  # whatever is on its way, nobody waits for it
+    # A successor
+
+    def _hand_over(self) -> None:
+        """Free the way for a successor on the same sockets: nginx serves on until that one does."""
+        if self.server is None:
             return
-        self.changes.append((visitor, registration))
-        self._next()
+        self.is_predecessor = self.sites.is_closed = True
+        self.loop.unwatch(self.server.fileno())
+        self.server.close()
+        self.server = None  # its path is the successor's now
+        if self.lock is not None:
+            os.close(self.lock)
+        sys.stderr.write("a successor takes over\n")
+        for visitor in self.sites.visitors:
+            visitor.say({"is": "moved"})
+        self.loop.call_later(RELIEF, self.retire)
 
-    def _is_last(self, visitor: Visitor) -> bool:
-        """Whether nobody else has a site, or asks for one."""
-        others = [other for other in self.visitors if other is not visitor]
-        return (
-            visitor.registration is not None
-            and not any(other.registration for other in others)
-            and not any(wanted for _, wanted in self.changes)
-        )
+    def _take_over(self) -> None:
+        if self.setup.predecessor and not self.has_taken_over:
+            processes.send([self.setup.predecessor], signal.SIGQUIT)
+        self.has_taken_over = True
 
-    def _next(self) -> None:
-        """Apply the next change of the sites, unless one is on its way."""
-        if self.busy or self.ending or not self.changes:
-            return
-        visitor, registration = self.changes.popleft()
-        if registration is None:
-            self._remove(visitor)
-        elif visitor.link is None:
-            self._next()  # it left while it waited
-        elif owner := self._owner_of(registration, visitor):
-            domain = next(domain for domain in registration.domains if domain in owner.domains)
-            self._refuse(visitor, "domain", f"{domain} is served already", domain=domain, owner=owner.facts)
-            self._next()
-        else:
-            self._add(visitor, registration)
+    # nginx.sites.Owner
 
-    def _owner_of(self, wanted: Registration, visitor: Visitor) -> Registration | None:
-        others = [other.registration for other in self.visitors if other is not visitor and other.registration]
-        return next((other for other in others if set(other.domains) & set(wanted.domains)), None)
-
-    def _remove(self, visitor: Visitor) -> None:
-        had, visitor.registration = visitor.registration, None
-        if visitor.link is None and visitor in self.visitors:
-            self.visitors.remove(visitor)
-        others = [other for other in self.visitors if other is not visitor and other.link]
-        if not self._registrations() and (had or (visitor.said_goodbye and not others)):
-            self.end()  # the last one is out, or the one who started us will not come in
-        elif had:
-            self._forget(visitor)
-        else:
-            self._said_bye(visitor)
-            self.loop.call_later(LONELY, self._end_if_alone)
-            self._next()
-
-    def _forget(self, visitor: Visitor) -> None:
-        """Serve the others without this one; on a full disk its site stays until the next change."""
-        folder = self._staged()
-        try:
-            self._stage(folder)
-            self.master.test(folder)
-            self._swap(folder)
-        except (DevtlsError, OSError) as error:
-            sys.stderr.write(f"a site that is gone stays until the next change: {error}\n")
-            shutil.rmtree(folder, ignore_errors=True)
-            self._said_bye(visitor)
-            self._next()
-            return
-        self._go_live(lambda: self._said_bye(visitor))
-
-    def _said_bye(self, visitor: Visitor) -> None:
-        if visitor.link and visitor.said_goodbye:
-            visitor.link.send({"is": "bye", "last": False})
-            visitor.link.close()
-
-    def _add(self, visitor: Visitor, registration: Registration) -> None:
-        before, visitor.registration = visitor.registration, registration
-        folder = self._staged()
-        try:
-            self._stage(folder)
-            self.master.test(folder)
-            self._swap(folder)
-        except (DevtlsError, OSError) as error:
-            visitor.registration = before  # one project's bad site never takes another's down
-            shutil.rmtree(folder, ignore_errors=True)
-            self._refuse(visitor, "config", str(error))
-            self._next()
-            return
-        self._go_live(lambda: self._say(visitor, {"is": "registered"}))
-
-    def _go_live(self, then: Callable[[], None]) -> None:
-        """Have nginx read what was swapped in; `then` is called once it serves it, whatever dies meanwhile."""
-        self.busy = True
-        self.awaiting.append(then)
-        self.master.reload(self._live)
-
-    def _live(self) -> None:
-        self.busy = False
+    def sites_are_live(self) -> None:
+        """All who came over are served: a predecessor need not serve them any longer."""
         self.deaths = 0
-        awaiting, self.awaiting = self.awaiting, []
-        for then in awaiting:
-            then()
-        self._next()
+        self._take_over()
+        if _put_log_aside(self.setup.folder / "gateway.log"):
+            self.master.reopen_logs()
 
-    def _staged(self) -> Path:
-        self.generation += 1
-        return self.setup.folder / "conf" / f"{os.getpid()}-{self.generation}"
+    def is_lonely(self) -> None:
+        """Wait a while for somebody to come in."""
+        self.loop.call_later(LONELY, self._end_if_alone)
 
-    def _stage(self, folder: Path) -> None:
-        """Write the configuration of the sites as they are now into a folder of its own."""
-        files.make_private_directory(folder)
-        sites = self._registrations()
-        user = "root" if os.geteuid() == 0 else ""
-        spare = next((site.spare for site in sites if site.spare), None)
-        features = self.setup.nginx.features
-        texts = [site.site for site in sites]
-        main = render_gateway(self.setup.listen, features, self.setup.templates, texts, user=user, spare=spare)
-        (folder / "nginx.conf").write_text(main, "utf-8")
+    def nobody_left(self) -> None:
+        """The last one out ends it."""
+        self.end()
 
-    def _swap(self, folder: Path) -> None:
-        """Make a staged folder the live one; nginx reads through the symlink at its next reload."""
-        live = self.setup.folder / "live"
-        coming = self.setup.folder / "live.next"
-        coming.unlink(missing_ok=True)
-        coming.symlink_to(folder)
-        coming.replace(live)
-        for old in folder.parent.iterdir():
-            if old != folder:
-                shutil.rmtree(old, ignore_errors=True)
+    # nginx
 
     def _master_died(self) -> None:
         """Start it again, a little later; one that never lives is given up, and every project is told by hanging up."""
         self.deaths += 1
-        if self.deaths > MOST_DEATHS:
-            self.end()
+        if self.deaths > MOST_DEATHS or has_changed(self.setup.nginx):
+            self.end()  # what another binary can do, its projects have to know: they start another keeper
         else:
             self.loop.call_later(RESTART_AFTER, self._restart)
 
     def _restart(self) -> None:
-        if not self.ending and self.master.pid is None and self._registrations():
-            self.busy = True
-            self.master.reload(self._live)
+        if not self.ending and self.master.pid is None and self.sites.registrations():
+            self.sites.serve_again()
 
     def _end_if_alone(self) -> None:
-        if not any(visitor.link for visitor in self.visitors):
+        if not self.is_predecessor and not any(visitor.link for visitor in self.sites.visitors):
             self.end()
 
 
@@ -329,13 +244,13 @@ def main(argv: list[str]) -> int:
         # nginx leaves inherited sockets as they are; on a blocking one, the worker that loses the race for a connection
         # sleeps in accept, and every connection that it has with it.
         os.set_blocking(descriptor, False)
-    lock = files.try_lock(setup.folder / "lock")
+    lock = _take_lock(setup.folder / "lock", MOVING if setup.predecessor else 0.0)
     if lock is None:
         return os.EX_TEMPFAIL
     _put_log_aside(setup.folder / "gateway.log")
     _raise_descriptor_limit()
     loop = Loop()
-    keeper = Keeper(loop, setup)
+    keeper = Keeper(loop, setup, lock)
     keeper.open()
     if os.fork():
         os._exit(0)
@@ -345,10 +260,19 @@ def main(argv: list[str]) -> int:
     processes.set_subreaper()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.on_signal(number, keeper.end)
+    loop.on_signal(signal.SIGQUIT, keeper.retire)
     loop.on_signal(signal.SIGCHLD, keeper.reap)
     _detach(setup.folder / "keeper.log")
     loop.run()
     return 0
+
+
+def _take_lock(path: Path, patience: float) -> int | None:
+    """The lock that makes us the keeper; a predecessor frees it once it is asked to."""
+    end = time.monotonic() + patience
+    while (lock := files.try_lock(path)) is None and time.monotonic() < end:
+        time.sleep(0.005)
+    return lock
 
 
 def _started() -> int:
@@ -374,9 +298,13 @@ def _detach(log: Path) -> None:
     os.close(descriptor)
 
 
-def _put_log_aside(log: Path) -> None:
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
-        log.replace(log.with_suffix(".log.1"))
+def _put_log_aside(log: Path) -> bool:
+    """Begin a new log when this one has grown large; whether it had."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > LARGEST_LOG:
+            log.replace(log.with_suffix(".log.1"))
+            return True
+    return False
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devtls.errors import DevtlsError
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.004  # s; a reload is live after 51-116 ms, nearly all of it nginx's own pause before it retires workers
 RELOAD_PATIENCE = 15.0  # s; a thousand certificates are read in less than one
 PATIENCE = 2.0  # s; TERM ends nginx in 0.1 s, whatever connections are open
+MOST_GENERATIONS = 8  # of retired workers that still have WebSockets; 6 reloads with 1,000 of them cost 45 MB
+MASTER, WORKER = "nginx: master process", "nginx: worker process"  # their titles
 RETIRING = "shutting down"  # what nginx puts in the title of a worker that takes no more connections
 
 
@@ -45,6 +49,7 @@ class Master:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped: Callable[[], None] | None = None
         self._kill: Timer | None = None
+        self._generations: list[frozenset[processes.Identity]] = []  # of retired workers, oldest first
 
     @property
     def pid(self) -> int | None:
@@ -66,6 +71,8 @@ class Master:
 
     def start(self, live: Callable[[], None]) -> None:
         """Start it, and call `live` when its workers take connections."""
+        # Workers that outlived their master and keeper, killed together, would go on taking connections beside ours.
+        self._end_strays(signal.SIGQUIT)
         with (self._folder / "gateway.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._argv(self._folder / "live"), "-g", "daemon off;"],
@@ -75,7 +82,7 @@ class Master:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_keeper,  # noqa: PLW1509 - the keeper has one thread
+                preexec_fn=partial(_die_with_keeper, os.getpid()),  # noqa: PLW1509 - the keeper has one thread
             )
         self._when_live(frozenset(), live, self._loop.clock() + RELOAD_PATIENCE)
 
@@ -84,9 +91,22 @@ class Master:
         if self._process is None:
             self.start(live)
             return
-        old = frozenset(self._workers())
+        old = frozenset(identity.pid for identity in processes.descendants(self._process.pid))
         os.kill(self._process.pid, signal.SIGHUP)
         self._when_live(old, live, self._loop.clock() + RELOAD_PATIENCE)
+
+    def quit(self, stopped: Callable[[], None]) -> None:
+        """Have it take no more connections, and call `stopped` when the last that it has is over."""
+        if self._process is None:
+            stopped()
+            return
+        self._stopped = stopped
+        os.kill(self._process.pid, signal.SIGQUIT)
+
+    def reopen_logs(self) -> None:
+        """Have it write into a new log where the old one was."""
+        if self._process:
+            os.kill(self._process.pid, signal.SIGUSR1)
 
     def stop(self, stopped: Callable[[], None]) -> None:
         """End it and its workers, and call `stopped` when they are gone."""
@@ -139,12 +159,34 @@ class Master:
         if not is_live and self._loop.clock() < deadline:
             self._loop.call_later(LOOK_EVERY, lambda: self._when_live(old, live, deadline))
             return
+        self._limit_generations(old)
         live()
 
+    def _limit_generations(self, old: frozenset[int]) -> None:
+        """Retired workers stay while they have a WebSocket, but not without limit: each is a process of its own."""
+        retired = frozenset(filter(None, map(processes.identify, old)))
+        known = frozenset().union(*self._generations)
+        alive = (frozenset(filter(processes.is_alive, each)) for each in (*self._generations, retired - known))
+        self._generations = [each for each in alive if each]
+        while len(self._generations) > MOST_GENERATIONS:
+            oldest = self._generations.pop(0)
+            sys.stderr.write(f"{MOST_GENERATIONS + 1} generations of workers have WebSockets: the oldest are closed\n")
+            processes.send(oldest, signal.SIGTERM)
+
     def _end_strays(self, number: signal.Signals) -> None:
-        processes.send(processes.descendants(os.getpid()), number)
+        processes.send(self._strays(), number)
+
+    def _strays(self) -> tuple[processes.Identity, ...]:
+        """What is below the keeper, and the workers of one that was killed, which it has not adopted.
+
+        Those of a predecessor, which have their master, serve until this one does.
+        """
+        orphans = processes.find_using(self._folder, WORKER, unless_below=MASTER)
+        return (*processes.descendants(os.getpid()), *orphans)
 
 
-def _die_with_keeper() -> None:
+def _die_with_keeper(keeper: int) -> None:
     """Nothing may hold :443 when its keeper was killed: the next one starts from the same sockets."""
     processes.set_parent_death_signal(signal.SIGTERM)
+    if os.getppid() != keeper:  # it died before the line above
+        os.kill(os.getpid(), signal.SIGTERM)

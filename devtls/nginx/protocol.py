@@ -1,10 +1,16 @@
 """What keeper and projects say to each other, in JSON lines (devtls.system.channel), protocol 1.
 
     keeper   {"hello": "devtls-gateway", "protocol": 1, "version", "pid", "nginx", "https", "http", "sites"} + sockets
-    project  {"do": "register", "site": text, "facts": {"directory", "domains", "pid", "session", "spare"}}
+    project  {"do": "register", "site": text, "force": bool,
+              "facts": {"directory", "domains", "pid", "session", "leaf"}}
     keeper   {"is": "registered"} once the site is live | {"is": "refused", "why": "domain" | "config", ...}
+    project  {"do": "withdraw"}                   no site for now; the connection stays
     project  {"do": "goodbye"}
     keeper   {"is": "bye", "last": bool} once the site, and with the last one nginx, is gone
+
+    keeper   {"is": "taken", "domains", "by": facts}   another project forces its way in: register the rest, within 1 s
+    project  {"do": "hand-over"}                       to a successor that was started on the same sockets
+    keeper   {"is": "moved"}                           to everybody: the successor takes the registrations, within 5 s
 
 A keeper is started with one JSON document, its Setup.
 """
@@ -18,8 +24,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.model import Endpoint, Leaf
-from devtls.nginx.binary import Nginx
-from devtls.nginx.render import Listen
+from devtls.nginx.binary import Nginx, nginx_facts, parse_nginx
+from devtls.nginx.listen import Listen
+from devtls.system.processes import Identity
 
 if TYPE_CHECKING:
     from devtls.system.channel import Message
@@ -28,7 +35,12 @@ PROTOCOL = 1
 
 
 class Setup(Struct, frozen=True):
-    """What a keeper is started with; sockets as (endpoint, descriptor) pairs."""
+    """What a keeper is started with; sockets as (endpoint, descriptor) pairs.
+
+    Attributes:
+        predecessor: the keeper that hands over to this one, and serves until all are here.
+        expected: how many registrations come from it.
+    """
 
     folder: Path
     control: Path
@@ -36,6 +48,8 @@ class Setup(Struct, frozen=True):
     nginx: Nginx
     https: tuple[tuple[Endpoint, int], ...]
     http: tuple[tuple[Endpoint, int], ...]
+    predecessor: Identity | None = None
+    expected: int = 0
 
     @property
     def listen(self) -> Listen:
@@ -49,14 +63,20 @@ class Setup(Struct, frozen=True):
 
 
 class Registration(Struct, frozen=True):
-    """A project's site, and who it is."""
+    """A project's site, and who it is.
+
+    Attributes:
+        leaf: a certificate for localhost and for addresses; every project has the same.
+        is_forced: it takes its domains from whoever has them.
+    """
 
     site: str
     directory: str
     domains: tuple[str, ...]
     pid: int
     session: str
-    spare: Leaf | None
+    leaf: Leaf
+    is_forced: bool = False
 
     @property
     def facts(self) -> Message:
@@ -77,21 +97,37 @@ def parse_registration(message: Message) -> Registration:
         raise TypeError("site, directory, session and domains are texts")
     if not domains or not isinstance(facts["domains"], list) or not isinstance(pid, int):
         raise ValueError("a list of domains and a pid are needed")
-    spare = facts.get("spare")
-    return Registration(site, directory, domains, pid, session, parse_spare(spare) if spare else None)
+    is_forced = message.get("force", False) is True
+    return Registration(site, directory, domains, pid, session, _parse_leaf(facts["leaf"]), is_forced)
 
 
-def parse_spare(spare: Message) -> Leaf:
-    """Return the certificate for unknown names; only its files matter."""
+def _parse_leaf(leaf: Message) -> Leaf:
+    """The certificate for names that nobody serves; only its files matter."""
     from datetime import UTC, datetime
 
-    return Leaf("", Path(spare["fullchain"]), Path(spare["key"]), 0, datetime.fromtimestamp(0, UTC))
+    return Leaf("", Path(leaf["fullchain"]), Path(leaf["key"]), 0, datetime.fromtimestamp(0, UTC))
+
+
+def render_setup(setup: Setup) -> str:
+    """Return the one JSON document that a keeper is started with."""
+    before = setup.predecessor
+    return json.dumps(
+        {
+            "folder": str(setup.folder),
+            "control": str(setup.control),
+            "templates": str(setup.templates),
+            "nginx": nginx_facts(setup.nginx),
+            "https": [(endpoint.host, endpoint.port, descriptor) for endpoint, descriptor in setup.https],
+            "http": [(endpoint.host, endpoint.port, descriptor) for endpoint, descriptor in setup.http],
+            "predecessor": [before.pid, before.started] if before else None,
+            "expected": setup.expected,
+        }
+    )
 
 
 def parse_setup(text: str) -> Setup:
-    """Return the setup that `gateway.start` wrote."""
+    """Return the setup in such a document."""
     words = json.loads(text)
-    nginx = words["nginx"]
 
     def sockets(name: str) -> tuple[tuple[Endpoint, int], ...]:
         return tuple((Endpoint(host, port), descriptor) for host, port, descriptor in words[name])
@@ -100,7 +136,9 @@ def parse_setup(text: str) -> Setup:
         folder=Path(words["folder"]),
         control=Path(words["control"]),
         templates=Path(words["templates"]),
-        nginx=Nginx(nginx["path"], tuple(nginx["version"]), frozenset(nginx["features"])),
+        nginx=parse_nginx(words["nginx"]),
         https=sockets("https"),
         http=sockets("http"),
+        predecessor=Identity(*words["predecessor"]) if words["predecessor"] else None,
+        expected=words["expected"],
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from devtls.errors import DevtlsError, NotRunningError
 from devtls.nginx import gateway
+from devtls.nginx.binary import ask_again
 from devtls.system.channel import Client, Link
 
 if TYPE_CHECKING:
@@ -25,13 +26,25 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.005  # s between looks whether the keeper that we started is there
 ATTEMPTS = 8  # to find or start a keeper; with the pauses below that is a second
 PAUSE = 0.125  # s between attempts
+MOVING = 5.0  # s that a keeper's successor may take to listen, before another one is started
 
 
 class Owner(Protocol):
     """Who a registration belongs to."""
 
-    def describe_site(self, greeting: Greeting) -> Message:
-        """The register message for this gateway: its sockets and nginx decide what the site looks like."""
+    def describe_site(self, greeting: Greeting) -> Message | None:
+        """The register message for this gateway: its sockets and nginx decide what the site looks like.
+
+        None when there is nothing left to serve.
+        """
+        ...
+
+    def site_is_taken(self, domains: Sequence[str], by: Message) -> None:
+        """Another project has these domains from now on; the rest is to be described again."""
+        ...
+
+    def gateway_is_replaced(self, greeting: Greeting) -> None:
+        """This keeper is outdated, and a successor takes over from it."""
         ...
 
     def site_is_live(self, greeting: Greeting) -> None:
@@ -85,6 +98,9 @@ class Registration:
         self._is_starting = False
         self._is_gone = False
         self._awaiting = 0
+        self._patient_until = 0.0
+        self._has_replaced = False
+        self._successor: subprocess.Popen[bytes] | None = None
         self.greeting: Greeting | None = None
 
     def open(self) -> None:
@@ -94,6 +110,8 @@ class Registration:
         except NotRunningError:
             if self._leaving:
                 self._leave(is_last=False)
+            elif self._loop.clock() < self._patient_until:
+                self._loop.call_later(PAUSE / 10, self._open_again)
             else:
                 self._start_keeper()
             return
@@ -109,8 +127,9 @@ class Registration:
     def update(self) -> None:
         """Describe the site anew: a service was found elsewhere."""
         if self._link and self.greeting:
-            self._awaiting += 1
-            self._link.send(self._owner.describe_site(self.greeting))
+            message = self._owner.describe_site(self.greeting)
+            self._awaiting += message is not None
+            self._link.send(message or {"do": "withdraw"})
 
     def goodbye(self) -> None:
         """Have the site taken out; `site_is_gone` follows."""
@@ -132,8 +151,40 @@ class Registration:
             self._owner.gateway_is_gone("the gateway does not start")
             return
         self._is_starting = True
-        starting = gateway.start(self._paths, self._nginx, self._templates, self._sockets, self._environment)
+        try:
+            starting = self._start()
+        except DevtlsError as error:
+            self._owner.gateway_is_gone(str(error))
+            return
         self._loop.call_later(LOOK_EVERY, lambda: self._look(starting))
+
+    def _start(self, after: Greeting | None = None) -> subprocess.Popen[bytes]:
+        """Start a keeper on our sockets, with what nginx can do now: it may have been upgraded since we looked."""
+        self._nginx = ask_again(self._nginx, self._paths.state / "nginx.json")
+        sockets, environment = self._sockets, self._environment
+        return gateway.start(self._paths, self._nginx, self._templates, sockets, environment, after=after)
+
+    def _replace(self, greeting: Greeting) -> None:
+        """Have a keeper of today take over: it waits until the old one frees the way, which goes on serving."""
+        self._nginx = greeting.nginx
+        try:
+            self._successor = self._start(greeting)
+        except (DevtlsError, OSError):
+            self.update()  # nginx is gone from the disk: what runs is all there is
+            return
+        self._reap()
+        self._owner.gateway_is_replaced(greeting)
+        if self._link:
+            self._link.send({"do": "hand-over"})
+
+    def _reap(self) -> None:
+        """Its first process ends once it listens; until then connecting is what tells."""
+        if self._successor and self._successor.poll() is not None:
+            if self._successor.stdout:
+                self._successor.stdout.close()
+            self._successor = None
+        elif self._successor:
+            self._loop.call_later(PAUSE / 10, self._reap)
 
     def _look(self, starting: subprocess.Popen[bytes]) -> None:
         status = starting.poll()
@@ -152,15 +203,7 @@ class Registration:
 
     def _received(self, message: Message, descriptors: list[int]) -> None:
         if "hello" in message:
-            self._attempts = 0
-            self._keep([socket.socket(fileno=descriptor) for descriptor in descriptors])
-            try:
-                self.greeting = gateway.parse_greeting(message)
-            except DevtlsError as error:
-                self._owner.gateway_is_gone(str(error))
-                return
-            if not self._leaving:
-                self.update()
+            self._greeted(message, [socket.socket(fileno=descriptor) for descriptor in descriptors])
             return
         for descriptor in descriptors:  # they belong to a hello
             os.close(descriptor)
@@ -172,8 +215,31 @@ class Registration:
             case "refused":
                 self._awaiting -= 1
                 self._owner.site_is_refused(message)
+            case "taken":
+                self._owner.site_is_taken(message["domains"], message["by"])
+                self.update()
+            case "moved":
+                self._patient_until = self._loop.clock() + MOVING
+                if self._link:
+                    self._link.close()
             case "bye":
                 self._leave(is_last=bool(message.get("last")))
+
+    def _greeted(self, message: Message, sockets: list[socket.socket]) -> None:
+        self._attempts = 0
+        self._keep(sockets)
+        try:
+            self.greeting = gateway.parse_greeting(message)
+        except DevtlsError as error:
+            self._owner.gateway_is_gone(str(error))
+            return
+        if self._leaving:
+            return
+        if gateway.is_outdated(self.greeting) and not self._has_replaced:
+            self._has_replaced = True
+            self._replace(self.greeting)
+        else:
+            self.update()
 
     def _keep(self, sockets: list[socket.socket]) -> None:
         """Hold the sockets that the keeper serves on, instead of those we came with."""

@@ -75,6 +75,7 @@ class Session:
         self._stopping_since = 0.0
         self._is_open = False
         self._was_up = False
+        self._is_taken = False
         self._is_leaving = False
         self._is_over = False
 
@@ -160,7 +161,7 @@ class Session:
 
     def restart(self, service: str) -> str:
         """Restart a service, or all of them for an empty name; return why not, or nothing."""
-        if service and service not in self._services.runners:
+        if service and not self._services.named(service):
             return f"there is no service {service!r}; there is {', '.join(self._services.runners)}"
         if self.outcome is Outcome.STOPPING:
             return "it is stopping"
@@ -241,7 +242,19 @@ class Session:
         """Without the gateway there is nothing to serve."""
         self._give_up(fact, exit_code)
 
+    def place_is_taken(self, fact: str) -> None:
+        """It stays up, so that nothing of it is lost; who it is for is told."""
+        self._voice.tell(fact)
+        if self.outcome is not Outcome.STOPPING:
+            self._is_taken = True
+            self.outcome = Outcome.RED
+            self._control.settled()
+
     # session.checking.Owner
+
+    def names(self) -> tuple[str, ...]:
+        """What browsers are told, less what another project took."""
+        return tuple(name for name in self.setup.names if name in self._place.hosts)
 
     def can_be_asked(self) -> bool:
         """Whether the site is served and each service is there."""
@@ -280,7 +293,7 @@ class Session:
 
     def _state(self) -> Outcome:
         """The outcome, unless a service is down at the moment."""
-        is_down = self.outcome is Outcome.READY and not self._services.is_complete()
+        is_down = self.outcome is Outcome.READY and (self._is_taken or not self._services.is_complete())
         return Outcome.RED if is_down else self.outcome
 
     # The end

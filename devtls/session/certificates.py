@@ -59,6 +59,10 @@ class Certificates:
         """Look again and again whether one is due."""
         self._loop.call_later(LOOK_EVERY, self._look)
 
+    def leaf(self, host: str) -> Leaf:
+        """The certificate of a host."""
+        return next(leaf for leaf in self.leaves if leaf.host == host)
+
     def root_of(self, host: str) -> Authority:
         """The authority that signed what is served for a host."""
         signed = {leaf.host: issuer_of(leaf) for leaf in self.leaves}

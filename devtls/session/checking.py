@@ -36,6 +36,10 @@ class Owner(Protocol):
         """Whether all is there that a question is about: the site, and each service."""
         ...
 
+    def names(self) -> tuple[str, ...]:
+        """The hosts to ask for, one a domain."""
+        ...
+
     def is_starting(self) -> bool:
         """Whether the outcome of `up` is still open."""
         ...
@@ -111,7 +115,7 @@ class Checking:
     def _question(self) -> Question:
         setup = self._setup
         serials = {leaf.host: leaf.serial for leaf in self._certificates.leaves}
-        roots = {name: self._certificates.root_of(name).root for name in setup.names}
+        roots = {name: self._certificates.root_of(name).root for name in self._owner.names() if "*" not in name}
         path = setup.project.websocket_path
         return Question(
             domains=tuple(Domain(name, root, serials[name]) for name, root in roots.items()),
@@ -119,6 +123,7 @@ class Checking:
             service=self._services.target_of(path or "/"),
             websocket_path=path,
             seen_paths=tuple(self._seen_paths),
+            is_searched=self._services.answers_at("/"),
             site=setup.folder / "site.conf",
         )
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devtls.model import Endpoint
+from devtls.model import foreign_of, pools_of
 from devtls.pages.down import Down, clean_line, render_down
 from devtls.pages.server import PageServer
+from devtls.session.services import UP
 from devtls.supervise import state as states
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from devtls.model import Service
     from devtls.pages.down import Request
     from devtls.session.services import Services
     from devtls.session.setup import Setup
@@ -36,14 +40,21 @@ class Pages:
         return render_down(self._describe(request.headers.get(UPSTREAM, "")), request, self._setup.templates)
 
     def _describe(self, upstream: str) -> Down:
-        names = list(self._services.runners)
-        foreign = [route for route in self._setup.project.routes if isinstance(route.target, Endpoint)]
+        project = self._setup.project
+        pools = list(pools_of(project.services).values())
+        foreign = foreign_of(project)
         number = int(upstream) if upstream.isdecimal() else 0
-        if number < len(names):
-            return self._describe_service(names[number])
-        route = foreign[(number - len(names)) % len(foreign)]
-        fact = f"nothing answers on {route.target}, where {route.prefix} is sent"
-        return Down(str(route.target), "unreachable", fact, ("Start what should listen there.",))
+        if number < len(pools):
+            return self._describe_service(self._worst_of(pools[number]))
+        target = foreign[(number - len(pools)) % len(foreign)]
+        route = next(route for route in project.routes if route.target == target)
+        fact = f"nothing answers on {target.address}, where {route.host}{route.prefix} is sent"
+        return Down(str(target.address), "unreachable", fact, ("Start what should listen there.",))
+
+    def _worst_of(self, replicas: Sequence[Service]) -> str:
+        """The replica to tell of: one that is down, if any is."""
+        down = (each for each in replicas if not isinstance(self._services.runners[each.name].state, UP))
+        return next(down, replicas[0]).name
 
     def _describe_service(self, name: str) -> Down:
         runner = self._services.runners[name]

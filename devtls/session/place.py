@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from devtls import report
-from devtls.model import Endpoint
+from devtls import __version__, report
+from devtls.model import DEFAULT_HOST, foreign_of, pools_of
 from devtls.nginx.access import AccessLog
 from devtls.nginx.registration import Registration
-from devtls.nginx.render import Site, render_site
+from devtls.nginx.site import Site, Upstream, render_site
 from devtls.system import files, processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from devtls.nginx.access import SeenHandshake
     from devtls.nginx.gateway import Greeting
@@ -36,6 +36,10 @@ class Owner(Protocol):
 
     def place_is_refused(self, fact: str, exit_code: int) -> None:
         """The site cannot be served."""
+        ...
+
+    def place_is_taken(self, fact: str) -> None:
+        """Another project has some of the domains, or all of them, by force."""
         ...
 
 
@@ -71,7 +75,10 @@ class Place:
         )
         self._lock = setup.start_lock
         self.keeper_pid: int | None = None
+        self._taken: set[str] = set()
+        self._is_replaced = False
         self.is_live = False
+        self.is_known = False  # once it was served, it takes nobody's domain any more: `--force` is for now
 
     def open(self) -> None:
         """Register, starting the gateway if need be."""
@@ -95,31 +102,41 @@ class Place:
 
     # nginx.registration.Owner
 
-    def describe_site(self, greeting: Greeting) -> Message:
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What is ours: all that was asked for, but for what another project took."""
+        return tuple(host for host in self._setup.hosts if host not in self._taken)
+
+    def describe_site(self, greeting: Greeting) -> Message | None:
         """The register message: the site as this gateway's nginx understands it."""
         setup = self._setup
-        text = render_site(self._site(), greeting.listen, greeting.nginx.features, setup.templates)
+        if not self.hosts:
+            return None
+        listen = greeting.listen if setup.project.is_on_lan else greeting.listen.here
+        text = render_site(self._site(), listen, greeting.nginx.features, setup.templates)
         files.write_atomically(setup.folder / "site.conf", text.encode())
-        spare = self._certificates.leaves[0]
+        leaf = self._certificates.leaf(DEFAULT_HOST)
         facts = {
             "directory": str(setup.project.directory),
-            "domains": list(setup.hosts),
+            "domains": list(self.hosts),
             "pid": os.getpid(),
             "session": setup.session,
-            "spare": {"fullchain": str(spare.fullchain), "key": str(spare.key)},
+            "leaf": {"fullchain": str(leaf.fullchain), "key": str(leaf.key)},
         }
-        return {"do": "register", "site": text, "facts": facts}
+        return {"do": "register", "site": text, "force": setup.is_forced and not self.is_known, "facts": facts}
 
     def site_is_live(self, greeting: Greeting) -> None:
         """The gateway serves us."""
         if self.keeper_pid is None:
-            fact = f"{greeting.nginx.name} serves {', '.join(self._setup.hosts)}"
+            fact = f"{greeting.nginx.name} serves {', '.join(self.hosts)}"
             self._voice.say([report.render_done("gateway", fact, self._voice.style)])
-        elif self.keeper_pid != greeting.pid:
+        elif self.keeper_pid != greeting.pid and not self._is_replaced:
             self._voice.tell(f"the gateway was gone and is back, pid {greeting.pid}")
+        self._is_replaced = False
         self.keeper_pid = greeting.pid
         self._unlock()
         self.is_live = True
+        self.is_known = True
         self._owner.place_is_live()
 
     def site_is_refused(self, answer: Message) -> None:
@@ -135,6 +152,20 @@ class Place:
         """No gateway can be had."""
         self._owner.place_is_refused(f"{fact}; its log is {self._setup.paths.gateway / 'gateway.log'}", 1)
 
+    def site_is_taken(self, domains: Sequence[str], by: Message) -> None:
+        """`devtls up --force` elsewhere."""
+        self._taken.update(domains)
+        self.is_live = self.is_live and bool(self.hosts)
+        rest = f"{', '.join(self.hosts)} is still served" if self.hosts else "nothing of this one is served any more"
+        taken = ", ".join(domains)
+        self._owner.place_is_taken(f"{taken} was taken by the project in {by['directory']} (pid {by['pid']}); {rest}")
+
+    def gateway_is_replaced(self, greeting: Greeting) -> None:
+        """No connection is dropped by that."""
+        why = "its nginx was upgraded" if greeting.version == __version__ else f"it is of devtls {greeting.version}"
+        self._is_replaced = True
+        self._voice.tell(f"the gateway that runs is replaced, since {why}; connections go on")
+
     def site_is_gone(self, *, is_last: bool) -> None:
         """We are out of it; the last one out sees the keeper end."""
         if is_last and self.keeper_pid and processes.identify(self.keeper_pid):
@@ -143,20 +174,22 @@ class Place:
             self._left()
 
     def _site(self) -> Site:
-        upstreams = [(name, self._services.endpoint(name)) for name in self._services.runners]
-        routes = []
-        for route in self._setup.project.routes:
-            if isinstance(route.target, Endpoint):
-                upstreams.append((route.prefix, route.target))
-            routes.append((route.prefix, route.target if isinstance(route.target, str) else route.prefix))
-        setup = self._setup
+        setup, project = self._setup, self._setup.project
+        pools = pools_of(project.services).items()
+        upstreams = [
+            Upstream(name, self._services.endpoints(name), replicas[0].scheme, is_sticky=replicas[0].is_sticky)
+            for name, replicas in pools
+        ]
+        upstreams += [Upstream(target, (target.address,), target.scheme) for target in foreign_of(project)]
         return Site(
             setup.folder.name,
-            self._certificates.leaves,
-            tuple(routes),
+            tuple(self._certificates.leaf(host) for host in self.hosts),
+            project.routes,
             tuple(upstreams),
             setup.log_socket,
             setup.page_socket,
+            project.headers,
+            is_prod_like=project.is_prod_like,
         )
 
     def _unlock(self) -> None:

@@ -6,14 +6,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from devtls.model import Endpoint, authority_of
+from devtls.model import Endpoint, External, Route, Scheme, authority_of, pools_of, routes_of
 from devtls.supervise import state as states
 from devtls.supervise.output import LogFile
 from devtls.supervise.service import ServiceRunner
 from devtls.system import ports, processes
+from devtls.system.proxy import without_proxy
 
 if TYPE_CHECKING:
-    from devtls.model import Service
+    from devtls.model import Service, Target
     from devtls.session.setup import Setup
     from devtls.session.voice import Voice
     from devtls.supervise.state import State
@@ -56,6 +57,7 @@ class Services:
         self._setup = setup
         self._voice = voice
         self._owner = owner
+        self._pools = pools_of(setup.project.services)
         self._endpoints: dict[str, Endpoint] = {}  # where each one was found last; the gateway is told so
         self._listening: set[str] = set()
         self.runners = {service.name: self._make_runner(service) for service in setup.project.services}
@@ -66,10 +68,16 @@ class Services:
             runner.start()
 
     def restart(self, name: str) -> None:
-        """Restart one, or all for an empty name."""
-        for each in [name] if name else list(self.runners):
+        """Restart one, all replicas of one, or all for an empty name."""
+        for each in self.named(name):
             self._listening.discard(each)
             self.runners[each].restart()
+
+    def named(self, name: str) -> tuple[str, ...]:
+        """The runners of a name: a service, all its replicas, or every one for an empty name; none for a stranger's."""
+        if not name:
+            return tuple(self.runners)
+        return (name,) if name in self.runners else tuple(each.name for each in self._pools.get(name, ()))
 
     def stop(self) -> None:
         """End them all in good order."""
@@ -93,11 +101,34 @@ class Services:
         """Where a service listens, or will: one that is on its way is expected where it was told."""
         return self._endpoints.get(name, Endpoint("127.0.0.1", self.runners[name].service.port))
 
-    def target_of(self, path: str) -> Endpoint:
-        """Where the gateway sends a path: the longest prefix wins."""
-        routes = [r for r in self._setup.project.routes if f"{path}/".startswith(f"{r.prefix.rstrip('/')}/")]
-        target = max(routes, key=lambda route: len(route.prefix)).target
-        return target if isinstance(target, Endpoint) else self.endpoint(target)
+    def endpoints(self, pool: str) -> tuple[Endpoint, ...]:
+        """Where the replicas of a service listen, or will."""
+        return tuple(self.endpoint(service.name) for service in self._pools[pool])
+
+    def target_of(self, path: str) -> Endpoint | None:
+        """Where a path may be asked for without the gateway; None when plain HTTP is not what is spoken there."""
+        route = self._route_of(path)
+        return None if route.is_stripped else self._plain_endpoint(route.target)
+
+    def answers_at(self, path: str) -> bool:
+        """Whether an HTTP server, and no folder, redirect or gRPC, gets what is asked for at a path."""
+        target = self._route_of(path).target
+        if isinstance(target, str):
+            return not self._pools[target][0].scheme.is_grpc
+        return isinstance(target, External) and not target.scheme.is_grpc
+
+    def _route_of(self, path: str) -> Route:
+        """The longest prefix wins; "/" is always there."""
+        routes = routes_of(self._setup.project.routes, self._setup.project.domains[0])
+        return next(route for route in routes if f"{path}/".startswith(f"{route.prefix.rstrip('/')}/"))
+
+    def _plain_endpoint(self, target: Target) -> Endpoint | None:
+        if isinstance(target, str):
+            first = self._pools[target][0]
+            return self.endpoint(first.name) if first.scheme is Scheme.HTTP else None
+        if isinstance(target, External) and target.scheme is Scheme.HTTP and isinstance(target.address, Endpoint):
+            return target.address
+        return None
 
     def recorded(self) -> list[Identity]:
         """Every process of theirs that has been seen."""
@@ -207,21 +238,27 @@ class Services:
         )
 
     def _environment_of(self, service: Service) -> dict[str, str]:
-        """The user's environment, then what tells the app where it lives, then what the user said for this service."""
-        return {
+        """The user's environment, then what tells the app where it lives, then what the user said for this service.
+
+        No proxy is asked for what is served here, whoever said that there is one.
+        """
+        environment = {
             VITE_HOST: self._setup.project.domains[0],
             **self._setup.environment,
             **self._setup.trust.get(service.name, {}),
             "PORT": str(service.port),
             "HOST": "127.0.0.1",
-            "DEVTLS_URL": self._url("web"),
+            "DEVTLS_URL": f"https://{authority_of(self._setup.names[0], self._setup.https_port)}",
             **service.environment,
         }
+        return environment | without_proxy(environment, self._setup.hosts)
 
     def _url(self, name: str) -> str:
         """Where a browser finds a service: the first domain, and the path of its route."""
-        prefix = next((route.prefix for route in self._setup.project.routes if route.target == name), "/")
-        return f"https://{authority_of(self._setup.names[0], self._setup.https_port)}{prefix.rstrip('/')}"
+        routes = self._setup.project.routes
+        route = next((route for route in routes if route.target == name), Route("/", name))
+        host = next((name for name in self._setup.names if route.is_for(name)), self._setup.names[0])
+        return f"https://{authority_of(host, self._setup.https_port)}{route.prefix.rstrip('/')}"
 
     def _facts(self, runner: ServiceRunner) -> dict[str, Any]:
         name, state = runner.service.name, runner.state
@@ -229,7 +266,7 @@ class Services:
         return {
             "name": name,
             "state": type(state).__name__.lower(),
-            "url": self._url(name),
+            "url": self._url(runner.service.upstream),
             "argv": list(runner.service.argv),
             "pid": runner.pid,
             "port": endpoint.port if endpoint else runner.service.port,

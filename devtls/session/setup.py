@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from devtls.model import Authority, Leaf, Project
+    from devtls.model import Authority, Leaf, Project, Route
     from devtls.nginx.binary import Nginx
     from devtls.report import Style
     from devtls.system.paths import Paths
@@ -36,6 +36,7 @@ class Setup(Struct, frozen=True):
         columns: of the terminal; None when there is none.
         since: time.monotonic() of the command's start.
         closing_words: lines told before Ready.
+        is_forced: the domains are taken from whoever has them.
         trust: for each service the variables by which it trusts the authorities.
     """
 
@@ -59,6 +60,7 @@ class Setup(Struct, frozen=True):
     since: float
     closing_words: tuple[str, ...] = ()
     trust: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    is_forced: bool = False
 
     @property
     def folder(self) -> Path:
@@ -101,8 +103,14 @@ def words_of(project: Project) -> dict[str, Any]:
     return {
         "domains": list(project.domains),
         "services": {each.name: [*map("=".join, each.environment.items()), *each.argv] for each in project.services},
-        "routes": {route.prefix: str(route.target) for route in project.routes},
+        "routes": {f"{route.host}{route.prefix}": _words_of_route(route) for route in project.routes},
+        "headers": [list(header) for header in project.headers],
+        "prod_like": project.is_prod_like,
         "websocket_path": project.websocket_path,
         "https_port": project.https_port,
         "app_port": project.app_port,
     }
+
+
+def _words_of_route(route: Route) -> str:
+    return f"{route.target}, without {route.prefix}" if route.is_stripped else str(route.target)

@@ -23,7 +23,7 @@ class Voice:
         self.style: Style = setup.style
         names = [service.name for service in setup.project.services]
         self._colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
-        width = max(len("devtls"), *map(len, names))
+        width = max(map(len, ["devtls", *names]))
         self.screen = Screen(setup.screen, width=width, colours=self._colour_of)
         self.heard: Callable[[str, bytes], None] = lambda _name, _lines: None
 

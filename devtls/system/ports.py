@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from devtls.errors import DevtlsError
-from devtls.model import Endpoint
+from devtls.model import Endpoint, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BACKLOG = 511  # what nginx asks for on Linux: https://nginx.org/en/docs/http/ngx_http_core_module.html#listen
 HIGHEST_PORT = 65535
 LOOPBACKS = ("127.0.0.1", "::1")
+FAMILIES = {socket.AF_INET, socket.AF_INET6}
 UNIT = re.compile(r"([^/]+\.service)(?:/|$)")
 
 
@@ -95,6 +96,14 @@ def has_ipv6() -> bool:
         probe.bind(("::1", 0))
         return True
     return False
+
+
+def lan_addresses() -> tuple[str, ...]:
+    """Return the addresses by which other machines reach this one; an address that needs a zone is none."""
+    import psutil
+
+    found = [each.address for card in psutil.net_if_addrs().values() for each in card if each.family in FAMILIES]
+    return tuple(sorted(address for address in found if "%" not in address and not is_loopback(address)))
 
 
 def bind(endpoints: Iterable[Endpoint]) -> Binding:

@@ -126,6 +126,23 @@ def is_run_by_others(module: str) -> bool:
     return any(words in _command_line(row.pid) and not _is_ours(row.pid) for row in _rows())
 
 
+def find_using(folder: Path, title: str, *, unless_below: str) -> tuple[Identity, ...]:
+    """Return this user's processes that go by a title and have a file in a folder open; none but on Linux.
+
+    Those whose parent goes by the title `unless_below` are left out.
+    """
+    entry, parent, within = title.encode(), unless_below.encode(), f"{folder.resolve()}/"
+    return tuple(
+        row.identity
+        for row in (_rows() if LINUX else ())
+        if row.is_alive
+        and _is_ours(row.pid)
+        and _is_titled(row.pid, entry)
+        and not _is_titled(row.parent, parent)
+        and any(_files_within(row.pid, within))
+    )
+
+
 def find_tree(
     *,
     below: int | None = None,
@@ -396,6 +413,14 @@ def _command_line(pid: int) -> bytes:
         return b""
 
 
+def _is_titled(pid: int, title: bytes) -> bool:
+    return _command_line(pid).startswith(title)
+
+
+def _files_within(pid: int, within: str) -> Iterator[str]:
+    return (target for target in _open_files(pid) if target.startswith(within))
+
+
 def _listening_sockets() -> Iterator[_Listening]:
     for name in ("tcp", "tcp6"):
         try:
@@ -420,15 +445,17 @@ def _parse_endpoint(text: str) -> Endpoint:
 
 
 def _socket_inodes(pid: int) -> Iterator[str]:
+    return (target[8:-1] for target in _open_files(pid) if target.startswith("socket:["))
+
+
+def _open_files(pid: int) -> Iterator[str]:
     try:
         entries = list(os.scandir(f"/proc/{pid}/fd"))
     except OSError:  # gone, or another user's
         return
     for entry in entries:
         with contextlib.suppress(OSError):
-            target = os.readlink(entry.path)  # noqa: PTH115 - thousands of these; Path.readlink costs 2.5 times as much
-            if target.startswith("socket:["):
-                yield target[8:-1]
+            yield os.readlink(entry.path)  # noqa: PTH115 - thousands of these; Path.readlink costs 2.5 times as much
 
 
 def _rows_by_psutil() -> Iterator[_Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+import subprocess
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,18 @@ def bring_clients(installed: Installed) -> None:
         shutil.copy(found[0], clients / name)
         (clients / name).chmod(0o755)
     shutil.copy(Path(__file__).with_name("asking.py"), installed.directory)
+
+
+def bring_grpc(installed: Installed) -> Path:
+    """Put the gRPC package of Node where all users can read it; return the folder for NODE_PATH."""
+    modules = installed.directory / "grpc"
+    if not (NODE_MODULES / "@grpc").is_dir():
+        pytest.fail("@grpc/grpc-js is missing: cd tests/clients && npm ci")
+    if not modules.is_dir():
+        programs = shutil.ignore_patterns("bun", "deno", "@oven", "@deno", ".bin")
+        shutil.copytree(NODE_MODULES, modules, ignore=programs)
+        subprocess.run(["chmod", "-R", "a+rX", str(modules)], check=True)
+    return modules
 
 
 def question(

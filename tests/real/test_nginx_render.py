@@ -5,21 +5,36 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterator  # noqa: TC003 - pytest reads a fixture's annotations
+from collections.abc import Iterator, Sequence  # noqa: TC003 - pytest reads a fixture's annotations
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devtls.config import PREFIX
+from devtls.config.routes import PREFIX, parse_header
 from devtls.errors import DevtlsError, UsageError
-from devtls.model import LONGEST_NAME, Endpoint, Leaf, parse_domain
+from devtls.model import (
+    LONGEST_NAME,
+    Endpoint,
+    External,
+    Files,
+    Leaf,
+    Redirect,
+    Route,
+    Scheme,
+    Target,
+    UnixSocket,
+    parse_domain,
+)
 from devtls.nginx.binary import Nginx, find_nginx
+from devtls.nginx.listen import Listen
 from devtls.nginx.master import Master
-from devtls.nginx.render import Listen, Site, render_gateway, render_site
+from devtls.nginx.render import render_gateway
+from devtls.nginx.site import Site, Upstream, render_site
 from devtls.system.loop import Loop
 from devtls.system.templates import find_templates
 
@@ -57,18 +72,27 @@ class Gateway:
         features = self.nginx.features
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             staged = Path(name)
-            spare = self.leaf("")
             texts = [render_site(site, self.listen, features, TEMPLATES) for site in sites]
             user = "root" if os.geteuid() == 0 else ""
-            text = render_gateway(self.listen, features, TEMPLATES, texts, user=user, spare=spare)
+            text = render_gateway(self.listen, features, TEMPLATES, texts, leaf=self.leaf(""), pages=staged, user=user)
             (staged / "nginx.conf").write_text(text, "utf-8")
             self.master.test(staged)
 
     def site(self, *hosts: str, prefix: str = "/api", endpoint: Endpoint = APP, key: str = "0123456789ab") -> Site:
-        routes = (("/", "web"), (prefix, prefix))
-        leaves = tuple(map(self.leaf, hosts))
+        target = External(endpoint)
+        return self.site_of(hosts, (Route(prefix, target),), (Upstream(target, (endpoint,)),), key=key)
+
+    def site_of(
+        self, hosts: Sequence[str], routes: tuple[Route, ...], upstreams: tuple[Upstream, ...], **given: Any
+    ) -> Site:
+        words = {"key": "0123456789ab", **given}
         return Site(
-            key, leaves, routes, (("web", APP), (prefix, endpoint)), self.folder / "log.sock", self.folder / "page sock"
+            leaves=tuple(map(self.leaf, hosts)),
+            routes=(Route("/", "web"), *routes),
+            upstreams=(Upstream("web", (APP,)), *upstreams),
+            log_socket=self.folder / "log.sock",
+            page_socket=self.folder / "page sock",
+            **words,
         )
 
     def close(self) -> None:
@@ -127,6 +151,13 @@ def gateway(nginx: Nginx, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield gateway
 
 
+def header_of(text: str) -> tuple[str, str] | None:
+    try:
+        return parse_header(text)
+    except UsageError:
+        return None
+
+
 def parsed(text: str) -> str | None:
     try:
         return parse_domain(text)
@@ -139,6 +170,8 @@ ascii_hosts = st.lists(label, min_size=1, max_size=4).map(".".join)
 foreign_hosts = st.text(st.characters(categories=["Ll", "Lo", "Nd"]), min_size=1, max_size=12).map("{}.cat".format)
 hosts = (ascii_hosts | foreign_hosts).map(parsed).filter(bool)
 prefixes = st.from_regex(PREFIX, fullmatch=True).map(lambda text: text.rstrip("/")).filter(bool)
+headers = st.from_regex(r"[A-Za-z0-9!#%&'*+.^_`|~-]{1,8}: ?[ -~]{0,30}", fullmatch=True).map(header_of).filter(bool)
+folders = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12).map(lambda text: Path("/srv") / text)
 endpoints = st.builds(Endpoint, st.sampled_from(["127.0.0.1", "127.0.0.9", "::1"]), st.integers(1, 65535))
 
 
@@ -155,13 +188,47 @@ def test_the_longest_name_is_read_with_localhost_behind_it(gateway: Gateway) -> 
 
 
 def test_routes_that_differ_only_in_what_nginx_cannot_spell_are_read(gateway: Gateway) -> None:
-    upstreams = tuple((prefix, APP) for prefix in ("/a-b", "/a_b", "/A_b"))
-    routes = tuple((prefix, prefix) for prefix, _ in upstreams)
-    gateway.test(
-        Site(
-            "k", (gateway.leaf("love.cat"),), routes, upstreams, gateway.folder / "log.sock", gateway.folder / "p.sock"
+    names = ("a-b", "a_b", "A_b")
+    routes = tuple(Route(f"/{name}", name) for name in names)
+    gateway.test(gateway.site_of(["love.cat"], routes, tuple(Upstream(name, (APP,)) for name in names)))
+
+
+def test_every_kind_of_target_is_read(gateway: Gateway) -> None:
+    foreign = [External(address, scheme) for scheme in Scheme for address in (APP, UnixSocket("/run/my app.sock"))]
+    targets: list[Target] = [
+        *foreign,
+        "pool",
+        Files(Path("/srv/my $ite")),
+        Files(Path("/srv"), "index.html"),
+        Redirect("/new"),
+    ]
+    routes = [Route(f"/r{number}", target, is_stripped=number % 2 == 0) for number, target in enumerate(targets)]
+    routes += [
+        Route("/", Redirect(domain="love.cat"), "www.love.cat"),
+        Route("/", Files(Path("/srv")), "docs.love.cat"),
+    ]
+    pool = Upstream("pool", (APP, Endpoint("::1", 3001)), is_sticky=True)
+    upstreams = (pool, *(Upstream(each, (each.address,), each.scheme) for each in foreign))
+    for is_prod_like in (False, True):
+        gateway.test(
+            gateway.site_of(
+                ["love.cat", "www.love.cat", "docs.love.cat", "*.love.cat"],
+                tuple(routes),
+                upstreams,
+                headers=(("Content-Security-Policy", "default-src 'self'; a \"b\" $c \\ #{}"), ("X-B", "")),
+                is_prod_like=is_prod_like,
+            )
         )
-    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(header=headers, folder=folders, prefix=prefixes)
+def test_whatever_header_folder_and_redirect_are_accepted_are_read(
+    gateway: Gateway, header: tuple[str, str], folder: Path, prefix: str
+) -> None:
+    stripped = Route(f"{prefix}/s", "web", is_stripped=True)
+    routes = (Route(prefix, Files(folder, "index.html")), Route(f"{prefix}/r", Redirect(prefix)), stripped)
+    gateway.test(gateway.site_of(["love.cat"], routes, (), headers=(header,)))
 
 
 def test_a_hundred_projects_are_read_together(gateway: Gateway) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from devtls import block, hosts
 from devtls.block import Edit, Entry
+from devtls.checks.resolution import Resolver
 from devtls.model import Verdict
 from devtls.nginx.gateway import control_socket
 from devtls.nginx.protocol import PROTOCOL
@@ -33,10 +34,6 @@ def file_with(*names: str, ipv6: bool = True) -> bytes:
     return hosts.render(OWN, names, ipv6=ipv6)
 
 
-def nowhere(_name: str) -> tuple[str, ...]:
-    return ()
-
-
 def here(_name: str) -> tuple[str, ...]:
     return ("::1", "127.0.0.1")
 
@@ -48,6 +45,18 @@ def test_sync_holds_what_running_projects_need_and_nothing_else() -> None:
     synced = block.synced(file_with("old.cat", *SHOP), {**SHOP, **LOVE}, ipv6=True)
     assert hosts.names_in_block(synced) == (*SHOP, *LOVE)
     assert hosts.remove(synced) == OWN
+
+
+def test_a_wildcard_serves_the_names_below_it_and_is_no_line() -> None:
+    served = {"*.love.cat": "/home/dev/love", "*.love.cat.localhost": "/home/dev/love"}
+    data = file_with("api.love.cat", "a.b.love.cat", "love.cat")
+    assert hosts.names_in_block(block.synced(data, served, ipv6=True)) == ("api.love.cat", "a.b.love.cat")
+    assert [each.name for each in block.find_entries(data, served, here)] == [
+        "api.love.cat",
+        "a.b.love.cat",
+        "love.cat",
+    ]
+    assert block.folder_of("cat", served) == ""
 
 
 def test_sync_without_a_project_leaves_no_block() -> None:
@@ -114,13 +123,15 @@ def test_names_of_the_block_and_of_running_projects_are_found_each_once() -> Non
 def test_a_name_is_judged_by_who_serves_it_and_where_it_leads(
     is_ours: bool, directory: str, addresses: tuple[str, ...], verdict: Verdict, fact: str
 ) -> None:
-    check = block.judge(Entry("love.cat", is_ours, directory, addresses))
+    check = block.judge(Entry("love.cat", is_ours, directory, addresses), Resolver("127.0.0.1 love.cat # devtls\n"))
     assert (check.verdict, fact in check.fact) == (verdict, True), check.fact
 
 
 def test_what_is_missing_or_elsewhere_says_what_to_do() -> None:
-    assert block.judge(Entry("love.cat", False, "/shop", ())).cure[-1] == "  devtls hosts sync"
-    assert block.judge(Entry("love.cat", True, "/shop", ())).cure[-1] == "  getent ahosts love.cat"
+    missing = block.judge(Entry("love.cat", False, "/shop", ()), Resolver(""))
+    assert missing.cure[-1] == "  devtls hosts sync"
+    elsewhere = block.judge(Entry("love.cat", True, "/shop", ("10.9.9.9",)), Resolver("10.9.9.9 love.cat\n"))
+    assert "10.9.9.9 love.cat" in " ".join((elsewhere.fact, *elsewhere.cure, *elsewhere.evidence))
 
 
 def test_of_a_list_only_names_that_may_be_real_ones_are_told_aloud() -> None:
@@ -132,7 +143,7 @@ def test_of_a_list_only_names_that_may_be_real_ones_are_told_aloud() -> None:
 
 
 def test_an_unserved_name_that_may_be_a_real_one_is_told_with_its_cure_in_one_check() -> None:
-    check = block.judge_block(["love.cat", "love.cat.localhost", "shop.test"], {"shop.test"})
+    check = block.judge_block(["love.cat", "love.cat.localhost", "shop.test"], SHOP)
     assert check.verdict is Verdict.NOTED
     assert check.fact.endswith("no project of yours serves love.cat, love.cat.localhost")
     assert check.cure[-1] == "  devtls hosts clean love.cat"
@@ -140,7 +151,7 @@ def test_an_unserved_name_that_may_be_a_real_one_is_told_with_its_cure_in_one_ch
 
 @pytest.mark.parametrize("names", [["old.test", "love.cat.localhost"], ["love.cat"]])
 def test_names_that_are_nobodys_or_served_are_fine(names: list[str]) -> None:
-    assert block.judge_block(names, {"love.cat"}).verdict is Verdict.PASSED
+    assert block.judge_block(names, {"love.cat": "/home/dev/love"}).verdict is Verdict.PASSED
 
 
 # Who serves
@@ -317,4 +328,4 @@ def test_people_in_wsl_are_told_which_names_their_browsers_do_not_find(windows: 
 
 def test_nobody_else_is_told_of_windows(windows: Windows) -> None:
     assert block.windows_hosts_notice(LOVE, None) is None
-    assert block.windows_hosts_notice(["a.localhost", "love.cat.localhost"], windows) is None
+    assert block.windows_hosts_notice(["a.localhost", "love.cat.localhost", "*.love.cat"], windows) is None

@@ -141,6 +141,8 @@ def status(**changes: Any) -> Message:
             "domains": ["love.cat"],
             "services": {"web": ["true"]},
             "routes": {"/": "web"},
+            "headers": [],
+            "prod_like": False,
             "websocket_path": None,
             "https_port": None,
             "app_port": None,

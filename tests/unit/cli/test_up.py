@@ -40,8 +40,9 @@ def other_up(terminal: Terminal) -> Iterator[None]:
             2,
             [
                 "devtls: no app was named",
-                "  Give the command that starts it:",
+                "  Give the command that starts it, or the folder whose files are served:",
                 '    devtls up love.cat --app "node app.js"',
+                "    devtls up love.cat --root dist",
             ],
         ),
         (
@@ -65,7 +66,7 @@ def other_up(terminal: Terminal) -> Iterator[None]:
         (
             ["love.cat", "--app", "true", "--route", "/=3000"],
             2,
-            ["devtls: the route / is the app's", "  Give the app with --app, or another path."],
+            ["devtls: the route / is the app's", "  Give the app with --app or --root, or another path or host."],
         ),
     ],
 )

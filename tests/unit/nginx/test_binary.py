@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from devtls.errors import DevtlsError
-from devtls.nginx.binary import PROBES, Nginx, find_nginx
+from devtls.nginx.binary import PROBES, Nginx, find_nginx, stamp_of
 from devtls.system.run import Completed
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ def test_the_version_is_what_the_binary_says(binary: Path, cache: Path, banner: 
     assert find(binary, cache, Program(banner)).version == version
 
 
-@pytest.mark.parametrize("features", [frozenset(), frozenset({"reject_handshake"}), NEWEST])
+@pytest.mark.parametrize("features", [frozenset(), NEWEST])
 def test_features_are_what_the_binary_accepts_whatever_its_version(
     binary: Path, cache: Path, features: frozenset[str]
 ) -> None:
     nginx = find(binary, cache, Program(features=features))
-    assert nginx == Nginx(str(binary), (1, 22, 1), features)
+    assert nginx == Nginx(str(binary), (1, 22, 1), features, stamp_of(str(binary)))
     assert nginx.name == "nginx 1.22.1"
 
 

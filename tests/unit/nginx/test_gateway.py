@@ -13,8 +13,8 @@ from devtls.model import Endpoint
 from devtls.nginx import gateway
 from devtls.nginx.binary import Nginx
 from devtls.nginx.gateway import Greeting, Neighbour, control_socket, greet, keeper_pid, parse_greeting
+from devtls.nginx.listen import Listen
 from devtls.nginx.protocol import PROTOCOL
-from devtls.nginx.render import Listen
 from devtls.system import processes
 from devtls.system.channel import listen, send_with_descriptors
 from devtls.system.files import make_private_directory

@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
-from devtls.errors import DevtlsError
+from devtls.errors import DevtlsError, NotRunningError
 from devtls.model import Endpoint
-from devtls.nginx.binary import Nginx
-from devtls.nginx.keeper import LONELY, RESTART_AFTER, Keeper
-from devtls.nginx.protocol import Setup, parse_registration, parse_setup
-from devtls.system.channel import Link, Message
+from devtls.nginx.binary import Nginx, stamp_of
+from devtls.nginx.keeper import LARGEST_LOG, LONELY, MOVING, RELIEF, RESTART_AFTER, Keeper
+from devtls.nginx.protocol import Setup, parse_registration, parse_setup, render_setup
+from devtls.nginx.sites import YIELDING
+from devtls.system.channel import Client, Link, Message
 from devtls.system.loop import Loop
+from devtls.system.processes import Identity
 from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-NGINX = Nginx("/usr/sbin/nginx", (1, 22, 1), frozenset({"reject_handshake"}))
+NGINX = Nginx("/usr/sbin/nginx", (1, 22, 1), frozenset({"http2"}), "1:2")
+LEAF = {"fullchain": "/data/fullchain.pem", "key": "/data/key.pem"}
 
 
 class Clock:
@@ -48,6 +52,8 @@ class FakeMaster:
         self.served: list[list[str]] = []
         self.going_live: list[Callable[[], None]] = []
         self.is_stopped = False
+        self.is_retired = False
+        self.logs = 1
 
     def test(self, configuration: Path) -> None:
         self.tested.append(read_sites(configuration))
@@ -65,6 +71,13 @@ class FakeMaster:
     def stop(self, stopped: Callable[[], None]) -> None:
         self.is_stopped = True
         stopped()
+
+    def quit(self, stopped: Callable[[], None]) -> None:
+        self.is_retired = True
+        stopped()
+
+    def reopen_logs(self) -> None:
+        self.logs += 1
 
 
 def read_sites(configuration: Path) -> list[str]:
@@ -89,24 +102,27 @@ class Project:
     def note_gone(self) -> None:
         self.is_gone = True
 
-    def register(self, *domains: str, site: str = "", session: str = "s" * 16, **facts: Any) -> None:
+    def register(
+        self, *domains: str, site: str = "", session: str = "s" * 16, force: bool = False, **facts: Any
+    ) -> None:
         known = {"directory": f"/home/dev/{domains[0]}", "domains": list(domains), "pid": 7, "session": session}
-        self.link.send({"do": "register", "site": f"# site {site or domains[0]}", "facts": {**known, **facts}})
+        site = f"# site {site or domains[0]}"
+        self.link.send({"do": "register", "site": site, "force": force, "facts": {**known, "leaf": LEAF, **facts}})
 
 
 class Stage:
     """A keeper on a loop, with an nginx that is not one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, expected: int = 0) -> None:
         self.clock = Clock()
         self.loop = Loop(self.clock)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = Endpoint(*self.listener.getsockname())
         https = ((self.endpoint, self.listener.fileno()),)
-        setup = Setup(folder, folder / "gateway.sock", find_templates({}), NGINX, https, ())
+        setup = Setup(folder, folder / "gateway.sock", find_templates({}), NGINX, https, (), expected=expected)
         self.keeper = Keeper(self.loop, setup)
         self.master = FakeMaster(folder)
-        self.keeper.master = self.master  # type: ignore[assignment] # it does what the keeper asks of one
+        self.keeper.master = self.keeper.sites.master = self.master  # type: ignore[assignment] # it does what is asked of one
         self.keeper.open()
         self.projects: list[Project] = []
 
@@ -129,6 +145,11 @@ class Stage:
             self.loop.turn(0.01)
         pytest.fail("waited in vain")
 
+    def lose_master(self) -> None:
+        """Its binary is still the one that was asked what it can do."""
+        self.keeper.setup = replace(self.keeper.setup, nginx=replace(NGINX, stamp=stamp_of(NGINX.path)))
+        self.keeper._master_died()
+
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
         self.loop.turn(0)
@@ -138,7 +159,7 @@ class Stage:
             project.link.close()
             for descriptor in project.descriptors:
                 os.close(descriptor)
-        for visitor in tuple(self.keeper.visitors):
+        for visitor in tuple(self.keeper.sites.visitors):
             if visitor.link:
                 visitor.link.close()
         self.keeper.end()
@@ -158,7 +179,7 @@ def test_a_visitor_is_told_everything_and_given_the_sockets(stage: Stage) -> Non
     (hello,) = (visitor := stage.visit()).heard
     assert list(hello) == ["hello", "protocol", "version", "pid", "nginx", "https", "http", "sites"]
     assert (hello["hello"], hello["protocol"], hello["pid"]) == ("devtls-gateway", 1, os.getpid())
-    assert hello["nginx"] == {"path": NGINX.path, "version": [1, 22, 1], "features": ["reject_handshake"]}
+    assert hello["nginx"] == {"path": NGINX.path, "version": [1, 22, 1], "features": ["http2"], "stamp": "1:2"}
     assert hello["sites"] == [{"directory": "/home/dev/love.cat", "domains": ["love.cat"], "pid": 7}]
     assert hello["https"] == [[stage.endpoint.host, stage.endpoint.port]]
     (descriptor,) = visitor.descriptors
@@ -195,7 +216,7 @@ def test_a_domain_is_free_again_once_its_project_is_gone(stage: Stage) -> None:
     stage.visit_and_register("purr.cat")
     first = stage.visit_and_register("love.cat")
     first.link.close()
-    stage.until(lambda: len(stage.keeper.visitors) == 1)
+    stage.until(lambda: len(stage.keeper.sites.visitors) == 1)
     stage.visit_and_register("love.cat")
 
 
@@ -224,7 +245,7 @@ def test_a_project_may_describe_its_site_anew(stage: Stage) -> None:
     project.register("love.cat", site="moved")
     stage.until(lambda: len(stage.master.served) == 2)
     assert stage.master.served[-1] == ["moved"]
-    assert len(stage.keeper.visitors) == 1
+    assert len(stage.keeper.sites.visitors) == 1
 
 
 def test_changes_wait_for_the_one_that_is_on_its_way(stage: Stage) -> None:
@@ -233,7 +254,7 @@ def test_changes_wait_for_the_one_that_is_on_its_way(stage: Stage) -> None:
     first.register("love.cat")
     stage.until(lambda: stage.master.going_live)
     second.register("purr.cat")
-    stage.until(lambda: stage.keeper.changes)
+    stage.until(lambda: stage.keeper.sites.changes)
     assert stage.master.served == [["love.cat"]]
     stage.master.going_live.pop()()
     stage.until(lambda: {"is": "registered"} in first.heard)
@@ -247,11 +268,11 @@ def test_who_leaves_while_it_waits_is_not_served(stage: Stage) -> None:
     first.register("love.cat")
     stage.until(lambda: stage.master.going_live)
     second.register("purr.cat")
-    stage.until(lambda: stage.keeper.changes)
+    stage.until(lambda: stage.keeper.sites.changes)
     second.link.close()
-    stage.until(lambda: len(stage.keeper.changes) == 2)
+    stage.until(lambda: len(stage.keeper.sites.changes) == 2)
     stage.master.going_live.pop()()
-    assert (stage.master.served, len(stage.keeper.visitors)) == ([["love.cat"]], 1)
+    assert (stage.master.served, len(stage.keeper.sites.visitors)) == ([["love.cat"]], 1)
 
 
 def test_a_goodbye_is_answered_once_the_site_is_gone(stage: Stage) -> None:
@@ -375,7 +396,7 @@ def test_a_keeper_that_somebody_may_yet_register_with_stays(stage: Stage) -> Non
     stage.pass_time(LONELY)
     assert not stage.keeper.ending
     visitor.link.close()
-    stage.until(lambda: not stage.keeper.visitors)
+    stage.until(lambda: not stage.keeper.sites.visitors)
     stage.pass_time(LONELY)
     assert stage.keeper.ending
 
@@ -383,14 +404,14 @@ def test_a_keeper_that_somebody_may_yet_register_with_stays(stage: Stage) -> Non
 def test_an_nginx_that_dies_is_started_again(stage: Stage) -> None:
     stage.visit_and_register("love.cat")
     stage.master.pid = None
-    stage.keeper._master_died()
+    stage.lose_master()
     assert len(stage.master.served) == 1
     stage.pass_time(RESTART_AFTER)
     assert stage.master.served == [["love.cat"]] * 2
 
 
 def test_an_nginx_that_dies_when_nobody_is_served_stays_dead(stage: Stage) -> None:
-    stage.keeper._master_died()
+    stage.lose_master()
     stage.pass_time(RESTART_AFTER)
     assert stage.master.served == []
 
@@ -404,18 +425,16 @@ def test_only_the_live_configuration_is_kept(stage: Stage) -> None:
 
 
 def registration(**facts: Any) -> Message:
-    known = {"directory": "/home/dev/shop", "domains": ["love.cat"], "pid": 7, "session": "abc"}
+    known = {"directory": "/home/dev/shop", "domains": ["love.cat"], "pid": 7, "session": "abc", "leaf": LEAF}
     return {"do": "register", "site": "server {}", "facts": {**known, **facts}}
 
 
 def test_a_registration_is_read() -> None:
-    spare = {"fullchain": "/data/fullchain.pem", "key": "/data/key.pem"}
-    found = parse_registration(registration(spare=spare))
+    found = parse_registration(registration())
     assert (found.site, found.directory, found.domains) == ("server {}", "/home/dev/shop", ("love.cat",))
     assert (found.pid, found.session) == (7, "abc")
-    assert found.spare
-    assert (found.spare.fullchain, found.spare.key) == (Path("/data/fullchain.pem"), Path("/data/key.pem"))
-    assert parse_registration(registration()).spare is None
+    assert (found.leaf.fullchain, found.leaf.key) == (Path("/data/fullchain.pem"), Path("/data/key.pem"))
+    assert not found.is_forced
 
 
 @pytest.mark.parametrize(
@@ -428,9 +447,10 @@ def test_a_registration_is_read() -> None:
         {"pid": None},
         {"session": None},
         {"directory": 7},
-        {"spare": "x"},
-        {"spare": {"fullchain": "x"}},
-        {"spare": {"fullchain": 1, "key": 2}},
+        {"leaf": None},
+        {"leaf": "x"},
+        {"leaf": {"fullchain": "x"}},
+        {"leaf": {"fullchain": 1, "key": 2}},
     ],
 )
 def test_what_is_no_registration_is_an_error(facts: dict[str, Any]) -> None:
@@ -438,16 +458,149 @@ def test_what_is_no_registration_is_an_error(facts: dict[str, Any]) -> None:
         parse_registration(registration(**facts))
 
 
-def test_a_setup_is_read_with_https_before_http() -> None:
-    words = {
-        "folder": "/state/gateway",
-        "control": "/state/gateway/gateway.sock",
-        "templates": "/templates",
-        "nginx": {"path": "/usr/sbin/nginx", "version": [1, 22, 1], "features": ["reject_handshake"]},
-        "https": [["127.0.0.1", 443, 3], ["::1", 443, 4]],
-        "http": [["127.0.0.1", 80, 5]],
-    }
-    setup = parse_setup(json.dumps(words))
-    assert (setup.nginx, setup.descriptors) == (NGINX, (3, 4, 5))
-    assert setup.listen.https == (Endpoint("127.0.0.1", 443), Endpoint("::1", 443))
+@pytest.mark.parametrize("predecessor", [None, Identity(7, 42)])
+def test_a_setup_travels_as_one_document(predecessor: Identity | None) -> None:
+    https = ((Endpoint("127.0.0.1", 443), 3), (Endpoint("::1", 443), 4))
+    http = ((Endpoint("127.0.0.1", 80), 5),)
+    folder = Path("/state/gateway")
+    setup = Setup(folder, folder / "gateway.sock", Path("/templates"), NGINX, https, http, predecessor, 3)
+    assert parse_setup(render_setup(setup)) == setup
+    assert setup.descriptors == (3, 4, 5)
     assert setup.listen.http == (Endpoint("127.0.0.1", 80),)
+
+
+def test_what_comes_at_once_is_one_reload(stage: Stage) -> None:
+    projects = [stage.visit() for _ in range(5)]
+    for number, project in enumerate(projects):
+        project.register(f"shop{number}.cat")
+    stage.until(lambda: all({"is": "registered"} in project.heard for project in projects))
+    assert sum(map(len, stage.master.served)) < 5 * 6 / 2
+    assert len(stage.master.served[-1]) == 5
+
+
+def test_of_those_that_come_at_once_only_the_bad_one_is_refused(stage: Stage) -> None:
+    stage.master.is_slow = True
+    first = stage.visit()
+    first.register("love.cat")
+    stage.until(lambda: stage.master.going_live)
+    good, bad, other = (stage.visit() for _ in range(3))
+    good.register("good.cat")
+    bad.register("bad.cat", site="nonsense")
+    other.register("other.cat")
+    stage.until(lambda: len(stage.keeper.sites.changes) == 3)
+    stage.master.is_slow = False
+    stage.master.going_live.pop()()
+    stage.until(lambda: {"is": "registered"} in other.heard)
+    assert {"is": "registered"} in good.heard
+    assert bad.heard[-1]["why"] == "config"
+    assert stage.master.served[-1] == ["love.cat", "good.cat", "other.cat"]
+
+
+def test_who_is_forced_in_has_the_domain_once_its_owner_yields(stage: Stage) -> None:
+    owner = stage.visit_and_register("love.cat", "www.love.cat")
+    taker = stage.visit()
+    taker.register("love.cat", site="taker", force=True)
+    stage.until(lambda: owner.heard[-1]["is"] == "taken")
+    assert owner.heard[-1]["domains"] == ["love.cat"]
+    assert owner.heard[-1]["by"]["directory"] == "/home/dev/love.cat"
+    assert {"is": "registered"} not in taker.heard
+    owner.register("www.love.cat")
+    stage.until(lambda: {"is": "registered"} in taker.heard)
+    assert stage.master.served[-1] == ["www.love.cat", "taker"]
+    assert stage.keeper.sites.insisting == {}
+
+
+def test_an_owner_that_does_not_answer_is_not_served_any_more(stage: Stage) -> None:
+    owner = stage.visit_and_register("love.cat")
+    taker = stage.visit()
+    taker.register("love.cat", site="taker", force=True)
+    stage.until(lambda: owner.heard[-1]["is"] == "taken")
+    stage.pass_time(YIELDING)
+    stage.until(lambda: {"is": "registered"} in taker.heard)
+    assert stage.master.served[-1] == ["taker"]
+
+
+def test_an_owner_that_has_nothing_left_withdraws_and_may_stay(stage: Stage) -> None:
+    owner = stage.visit_and_register("love.cat")
+    taker = stage.visit()
+    taker.register("love.cat", site="taker", force=True)
+    stage.until(lambda: owner.heard[-1]["is"] == "taken")
+    owner.link.send({"do": "withdraw"})
+    stage.until(lambda: {"is": "registered"} in taker.heard)
+    assert stage.master.served[-1] == ["taker"]
+    assert not stage.keeper.ending
+    assert not owner.is_gone
+
+
+def test_a_wildcard_and_an_exact_name_of_two_projects_are_no_conflict(stage: Stage) -> None:
+    stage.visit_and_register("love.cat", "*.love.cat")
+    stage.visit_and_register("shop.love.cat")
+    assert stage.master.served[-1] == ["love.cat", "shop.love.cat"]
+
+
+def test_a_predecessor_frees_the_way_tells_everybody_and_serves_on(stage: Stage) -> None:
+    project = stage.visit_and_register("love.cat")
+    asker = stage.visit()
+    asker.link.send({"do": "hand-over"})
+    stage.until(lambda: {"is": "moved"} in project.heard and {"is": "moved"} in asker.heard)
+    with pytest.raises(NotRunningError):
+        Client.connect(stage.keeper.setup.control)
+    project.link.close()
+    stage.loop.turn(0)
+    assert not stage.master.is_stopped
+    assert not stage.master.is_retired
+    stage.keeper.retire()
+    assert stage.master.is_retired
+
+
+def test_a_predecessor_that_its_successor_never_relieves_lets_go_by_itself(stage: Stage) -> None:
+    stage.visit_and_register("love.cat").link.send({"do": "hand-over"})
+    stage.until(lambda: stage.keeper.is_predecessor)
+    stage.pass_time(RELIEF)
+    assert stage.master.is_retired
+
+
+def test_a_successor_serves_once_all_have_come_over(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, expected=2)
+    first = stage.visit()
+    first.register("love.cat")
+    stage.until(lambda: stage.keeper.sites.changes)
+    stage.loop.turn(0)
+    assert stage.master.served == []
+    stage.visit_and_register("purr.cat")
+    assert stage.master.served == [["love.cat", "purr.cat"]]
+    stage.close()
+
+
+def test_a_successor_waits_five_seconds_for_those_who_do_not_come(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, expected=2)
+    first = stage.visit()
+    first.register("love.cat")
+    stage.until(lambda: stage.keeper.sites.changes)
+    stage.pass_time(MOVING)
+    stage.until(lambda: {"is": "registered"} in first.heard)
+    stage.close()
+
+
+def test_an_nginx_that_was_upgraded_is_not_started_with_what_the_old_one_could(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    stage.master.pid = None
+    stage.keeper._master_died()  # the stamp is of no file that there is
+    assert stage.keeper.ending
+
+
+def test_a_log_that_has_grown_is_put_aside(stage: Stage) -> None:
+    log = stage.keeper.setup.folder / "gateway.log"
+    with log.open("wb") as file:
+        file.truncate(LARGEST_LOG + 1)
+    stage.visit_and_register("love.cat")
+    assert (stage.master.logs, log.exists(), log.with_suffix(".log.1").exists()) == (2, False, True)
+
+
+def test_names_that_nobody_serves_are_answered_with_those_that_are(stage: Stage) -> None:
+    stage.visit_and_register("love.cat")
+    stage.visit_and_register("purr.cat")
+    live = stage.keeper.setup.folder / "live"
+    facts = json.loads((live / "unknown.json").read_text("utf-8"))
+    port = stage.endpoint.port
+    assert [each["urls"] for each in facts["projects"]] == [[f"https://love.cat:{port}"], [f"https://purr.cat:{port}"]]

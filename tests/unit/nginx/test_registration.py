@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from devtls.nginx.binary import Nginx
+from devtls import __version__
+from devtls.nginx.binary import Nginx, stamp_of
 from devtls.nginx.gateway import control_socket
 from devtls.nginx.protocol import PROTOCOL
 from devtls.nginx.registration import Registration
@@ -17,19 +18,20 @@ from devtls.system.paths import Paths
 from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from devtls.nginx.gateway import Greeting
 
-NGINX = Nginx("/usr/sbin/nginx", (1, 22, 1), frozenset())
+NGINX = Nginx("/usr/sbin/nginx", (1, 22, 1), frozenset(), stamp_of("/usr/sbin/nginx"))
 
 
 class FakeKeeper:
     """The other end: it greets, keeps what it hears, and says what it is told to."""
 
-    def __init__(self, loop: Loop, paths: Paths, protocol: int = PROTOCOL) -> None:
+    def __init__(self, loop: Loop, paths: Paths, protocol: int = PROTOCOL, version: str = __version__) -> None:
         self.loop = loop
+        self.version = version
         self.protocol = protocol
         self.heard: list[Message] = []
         self.links: list[Link] = []
@@ -40,9 +42,15 @@ class FakeKeeper:
     def accept(self) -> None:
         connection, _ = self.server.accept()
         self.links.append(Link(self.loop, connection, lambda message, _: self.heard.append(message), lambda: None))
-        nginx = {"path": NGINX.path, "version": NGINX.version, "features": []}
+        nginx = {"path": NGINX.path, "version": NGINX.version, "features": [], "stamp": NGINX.stamp}
         endpoints = {"https": [self.https.getsockname()], "http": []}
-        hello = {"hello": "devtls-gateway", "protocol": self.protocol, "version": "0.1.0", "pid": 42, "nginx": nginx}
+        hello = {
+            "hello": "devtls-gateway",
+            "protocol": self.protocol,
+            "version": self.version,
+            "pid": 42,
+            "nginx": nginx,
+        }
         self.links[-1].send({**hello, **endpoints, "sites": []}, [self.https.fileno()])
 
     def say(self, message: Message) -> None:
@@ -64,6 +72,7 @@ class Stage:
         self.paths = Paths(folder, folder / "data", folder / "state")
         make_private_directory(self.paths.gateway)
         self.told: list[tuple[str, Any]] = []
+        self.has_nothing_left = False
         self.keepers: list[FakeKeeper] = []
         self.own = socket.create_server(("127.0.0.1", 0))
         self.registration = Registration(
@@ -76,8 +85,16 @@ class Stage:
             sockets=[self.own],
         )
 
-    def describe_site(self, greeting: Greeting) -> Message:
+    def describe_site(self, greeting: Greeting) -> Message | None:
+        if self.has_nothing_left:
+            return None
         return {"do": "register", "port": greeting.listen.https[0].port}
+
+    def site_is_taken(self, domains: Sequence[str], by: Message) -> None:
+        self.told.append(("taken", (list(domains), by)))
+
+    def gateway_is_replaced(self, greeting: Greeting) -> None:
+        self.told.append(("replaced", greeting.version))
 
     def site_is_live(self, greeting: Greeting) -> None:
         self.told.append(("live", greeting.pid))
@@ -91,8 +108,8 @@ class Stage:
     def site_is_gone(self, *, is_last: bool) -> None:
         self.told.append(("gone", is_last))
 
-    def keep(self, protocol: int = PROTOCOL) -> FakeKeeper:
-        self.keepers.append(FakeKeeper(self.loop, self.paths, protocol))
+    def keep(self, protocol: int = PROTOCOL, version: str = __version__) -> FakeKeeper:
+        self.keepers.append(FakeKeeper(self.loop, self.paths, protocol, version))
         return self.keepers[-1]
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -254,3 +271,47 @@ def test_a_keeper_that_is_just_ending_is_waited_for(stage: Stage) -> None:
     stage.until(lambda: keeper.heard)
     os.close(lock)
     assert stage.told == []
+
+
+def test_a_domain_that_was_taken_is_told_and_the_rest_is_described_again(stage: Stage) -> None:
+    keeper = live(stage)
+    keeper.say({"is": "taken", "domains": ["love.cat"], "by": {"pid": 7}})
+    stage.until(lambda: len(keeper.heard) == 2)
+    assert stage.told[-1] == ("taken", (["love.cat"], {"pid": 7}))
+    assert keeper.heard[-1]["do"] == "register"
+
+
+def test_who_has_nothing_left_to_serve_withdraws(stage: Stage) -> None:
+    keeper = live(stage)
+    stage.has_nothing_left = True
+    keeper.say({"is": "taken", "domains": ["love.cat"], "by": {"pid": 7}})
+    stage.until(lambda: {"do": "withdraw"} in keeper.heard)
+
+
+def test_a_successor_that_is_on_its_way_is_waited_for(stage: Stage) -> None:
+    first = live(stage)
+    first.say({"is": "moved"})
+    stage.until(lambda: stage.registration._link is None)
+    first.die()
+    stage.keepers.clear()
+    stage.loop.turn(0.05)
+    second = stage.keep()
+    stage.until(lambda: second.heard)
+    assert stage.told == [("live", 42)]
+    assert stage.registration._attempts == 0
+
+
+def test_an_outdated_keeper_is_asked_to_hand_over_and_its_successor_comes(stage: Stage) -> None:
+    keeper = stage.keep(version="0.0.1")
+    stage.registration.open()
+    stage.until(lambda: {"do": "hand-over"} in keeper.heard)
+    assert stage.told == [("replaced", "0.0.1")]
+    keeper.say({"is": "moved"})
+    keeper.die()
+    stage.keepers.clear()
+    stage.until(lambda: ("refused", "message") in stage.told)  # a real one, that does not know our site
+    assert stage.registration.greeting
+    assert stage.registration.greeting.version == __version__
+    stage.until(lambda: stage.registration._successor is None)
+    stage.registration.goodbye()
+    stage.until(lambda: ("gone", True) in stage.told)

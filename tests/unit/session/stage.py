@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devtls.model import Authority, Endpoint, Leaf, Project, Route, Service
+from devtls.model import Authority, Endpoint, External, Leaf, Project, Route, Service
 from devtls.nginx.binary import Nginx
 from devtls.report import Style
 from devtls.session.setup import Setup
@@ -62,7 +62,7 @@ def make_setup(folder: Path, **changes: Any) -> Setup:
     """love.cat, with a service "web" at / and a foreign one at /api."""
     paths = Paths(folder, folder / "data", folder / "state")
     services = (Service("web", ("node", "app.js"), 3000, folder, {"MODE": "test"}),)
-    routes = (Route("/", "web"), Route("/api", API))
+    routes = (Route("/", "web"), Route("/api", External(API)))
     project = Project(folder, ("love.cat",), services, routes, websocket_path=changes.pop("websocket_path", None))
     make_private_directory(paths.project(folder))
     facts: dict[str, Any] = {

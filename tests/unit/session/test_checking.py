@@ -57,6 +57,9 @@ class FakeServices:
     def target_of(self, path: str) -> Endpoint:
         return Endpoint("127.0.0.1", 3000 if path == "/" else 3001)
 
+    def answers_at(self, path: str) -> bool:
+        return path == "/"
+
 
 class Stage:
     """The checks of a session, and their owner, who notes what they come to."""
@@ -77,6 +80,9 @@ class Stage:
 
     def can_be_asked(self) -> bool:
         return self.ready_to_ask
+
+    def names(self) -> tuple[str, ...]:
+        return ("love.cat",)
 
     def is_starting(self) -> bool:
         return self.starting

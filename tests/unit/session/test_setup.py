@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from devtls.model import Endpoint, Project, Route, Service
+from devtls.model import Endpoint, External, Project, Route, Service
 from devtls.session.setup import begin_session, words_of
 from devtls.system.processes import SESSION_MARKER
 from tests.unit.session.stage import make_setup
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 def test_what_was_asked_for_is_domains_commands_and_routes_but_no_port(tmp_path: Path) -> None:
     def project(port: int) -> Project:
         services = (Service("web", ("node", "app.js"), port, tmp_path),)
-        return Project(tmp_path, ("love.cat",), services, (Route("/", "web"), Route("/api", Endpoint("::1", 9))))
+        return Project(
+            tmp_path, ("love.cat",), services, (Route("/", "web"), Route("/api", External(Endpoint("::1", 9))))
+        )
 
     assert words_of(project(3000)) == {
         "domains": ["love.cat"],
         "services": {"web": ["node", "app.js"]},
-        "routes": {"/": "web", "/api": "[::1]:9"},
+        "routes": {"/": "web", "/api": "http://[::1]:9"},
+        "headers": [],
+        "prod_like": False,
         "websocket_path": None,
         "https_port": None,
         "app_port": None,

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -8,19 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devtls.config import (
-    CommandNotFoundError,
-    authority_names,
-    is_public_suffix,
-    make_project,
-    parse_certificate_names,
-    parse_command,
-    real_domain_notice,
-    suggest_app,
-    wildcard_notice,
-)
+from devtls.config import App, make_project
+from devtls.config.commands import CommandNotFoundError
 from devtls.errors import DevtlsError, UsageError
-from devtls.model import Endpoint, Project, Route, Service
+from devtls.model import Endpoint, External, Files, Project, Redirect, Route, Scheme, Service, UnixSocket
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,19 +35,16 @@ class Words:
     def find_port(self, first: int) -> int:
         return next(port for port in range(first, 65536) if port not in self.taken)
 
-    def make(self, *domains: str, app: str | None = "node app.js", **given: Any) -> Project:
+    def make(self, *domains: str, app: str | None = "node app.js", port: int | None = None, **given: Any) -> Project:
+        of_app = {name: given.pop(name) for name in set(given) & set(App.__struct_fields__)}
         words: dict[str, Any] = {
-            "port": None,
-            "routes": (),
-            "websocket_path": None,
-            "https_port": None,
             "timeout": 60.0,
             "environment": {"PATH": str(self.directory / "bin")},
             **given,
         }
         return make_project(
             domains,
-            app=app,
+            app=App(app, port, **of_app),
             directory=self.directory,
             find_port=self.find_port,
             is_vetted=self.vetted.__contains__,
@@ -105,25 +92,10 @@ def test_no_app_is_a_mistake_and_the_cure_knows_the_folder(words: Words) -> None
     (words.directory / "manage.py").touch()
     with pytest.raises(UsageError, match="no app was named") as refused:
         words.make("love.cat", app=None)
-    assert refused.value.cure[-1] == '  devtls up love.cat --app "python manage.py runserver"'
-
-
-@pytest.mark.parametrize(
-    ("files", "command"),
-    [
-        ({}, "node app.js"),
-        ({"package.json": json.dumps({"scripts": {"start": "x", "dev": "y"}})}, "npm run dev"),
-        ({"package.json": json.dumps({"scripts": {"start": "x"}})}, "npm run start"),
-        ({"package.json": json.dumps({"scripts": {}}), "server.js": ""}, "node server.js"),
-        ({"package.json": '{"scripts": ["dev"]}', "app.py": ""}, "python app.py"),
-        ({"package.json": "[]", "app.py": ""}, "python app.py"),
-        ({"package.json": "not json", "app.py": ""}, "python app.py"),
-    ],
-)
-def test_the_hint_knows_how_a_folder_is_started(tmp_path: Path, files: dict[str, str], command: str) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text, "utf-8")
-    assert suggest_app(tmp_path) == command
+    assert refused.value.cure[1:] == (
+        '  devtls up love.cat --app "python manage.py runserver"',
+        "  devtls up love.cat --root dist",
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,25 +127,10 @@ def test_a_domain_that_was_accepted_before_is_not_looked_up_again(words: Words) 
     assert words.make("co.uk").domains == ("co.uk",)
 
 
-def test_an_unknown_suffix_is_nobodys() -> None:
-    assert not is_public_suffix("corp.internal")
-    assert is_public_suffix("co.uk")
-
-
 def test_a_command_is_split_as_a_shell_would_and_assignments_become_environment(words: Words) -> None:
     service = words.make("love.cat", app="NODE_ENV=test EMPTY= node 'my app.js' --name=x").services[0]
     assert service.argv == ("node", "my app.js", "--name=x")
     assert service.environment == {"NODE_ENV": "test", "EMPTY": ""}
-
-
-@given(st.lists(st.text(min_size=1, max_size=10), min_size=1, max_size=5))
-@settings(deadline=None)
-def test_any_words_survive_quoting(given_words: list[str]) -> None:
-    text = shlex.join(given_words)
-    try:
-        assert parse_command(text) == given_words
-    except UsageError as refused:
-        assert "only a shell understands" in refused.message  # noqa: PT017 - both ways are right
 
 
 def test_a_program_is_found_in_the_path_that_the_command_sets(words: Words) -> None:
@@ -205,36 +162,14 @@ def test_a_command_without_a_program_is_a_mistake(words: Words, app: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["cd a && node b", "node a | tee b", "node a > log", "node a &", "node a 2>&1", "node a; rm b", "node a;rm b"],
-)
-def test_a_command_that_needs_a_shell_says_how_to_ask_for_one(text: str) -> None:
-    with pytest.raises(UsageError, match="which only a shell understands") as refused:
-        parse_command(text)
-    option, asked = shlex.split(refused.value.cure[-1])
-    assert option == "--app"
-    assert parse_command(asked) == ["sh", "-c", text]
-
-
-def test_an_operator_inside_quotes_is_an_argument() -> None:
-    assert parse_command("sh -c 'a && b'") == ["sh", "-c", "a && b"]
-
-
-def test_an_open_quote_is_a_mistake() -> None:
-    with pytest.raises(UsageError, match="cannot be read") as refused:
-        parse_command("node 'app.js")
-    assert refused.value.cure == ("Close the quotes.",)
-
-
-@pytest.mark.parametrize(
     ("text", "route"),
     [
-        ("/api=8080", Route("/api", Endpoint("127.0.0.1", 8080))),
-        ("/api/=8080", Route("/api", Endpoint("127.0.0.1", 8080))),
-        ("/api= 8080 ", Route("/api", Endpoint("127.0.0.1", 8080))),
-        ("/a/b=localhost:80", Route("/a/b", Endpoint("127.0.0.1", 80))),
-        ("/a=127.0.0.9:65535", Route("/a", Endpoint("127.0.0.9", 65535))),
-        ("/a=[::1]:5000", Route("/a", Endpoint("::1", 5000))),
+        ("/api=8080", Route("/api", External(Endpoint("127.0.0.1", 8080)))),
+        ("/api/=8080", Route("/api", External(Endpoint("127.0.0.1", 8080)))),
+        ("/api= 8080 ", Route("/api", External(Endpoint("127.0.0.1", 8080)))),
+        ("/a/b=localhost:80", Route("/a/b", External(Endpoint("127.0.0.1", 80)))),
+        ("/a=127.0.0.9:65535", Route("/a", External(Endpoint("127.0.0.9", 65535)))),
+        ("/a=[::1]:5000", Route("/a", External(Endpoint("::1", 5000)))),
     ],
 )
 def test_a_route_leads_to_a_port_of_this_machine(words: Words, text: str, route: Route) -> None:
@@ -265,7 +200,6 @@ def test_no_two_services_share_a_name(words: Words) -> None:
         "/api",
         "/api=",
         "/api=  ",
-        "api=8080",
         "=8080",
         "/a b=8080",
         "/a;b=1",
@@ -348,51 +282,120 @@ def test_a_time_that_cannot_be_waited_is_refused(words: Words, timeout: float) -
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("text", "route"),
     [
-        (("love.cat",), ("love.cat",)),
-        (("www.love.cat", "*.love.cat", "love.cat"), ("love.cat",)),
-        (("love.cat", "localhost", "127.0.0.1"), ("love.cat", "localhost", "test")),
-        (("127.0.0.1", "::1"), ("localhost", "test")),
-        (("192.168.1.20", "::1"), ("192.168.1.20",)),
-        (("b.dev", "a.dev", "shop.test"), ("a.dev", "b.dev", "localhost", "test")),
+        ("/api=8080/", Route("/api", External(Endpoint("127.0.0.1", 8080)), is_stripped=True)),
+        ("/api=https://localhost:8443", Route("/api", External(Endpoint("127.0.0.1", 8443), Scheme.HTTPS))),
+        ("/rpc=grpc://[::1]:50051", Route("/rpc", External(Endpoint("::1", 50051), Scheme.GRPC))),
+        ("/a=unix:/run/app.sock", Route("/a", External(UnixSocket("/run/app.sock")))),
+        ("/a=grpc+unix:/run/app.sock", Route("/a", External(UnixSocket("/run/app.sock"), Scheme.GRPC))),
+        ("/a=unix:/run/app.sock/", Route("/a", External(UnixSocket("/run/app.sock")), is_stripped=True)),
+        ("www.love.cat=8080", Route("/", External(Endpoint("127.0.0.1", 8080)), "www.love.cat")),
+        ("www.love.cat/v2=8080", Route("/v2", External(Endpoint("127.0.0.1", 8080)), "www.love.cat")),
     ],
 )
-def test_an_authority_covers_what_is_asked_for_and_no_more(names: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    assert authority_names(names) == expected
+def test_a_route_names_what_listens_on_this_machine(words: Words, text: str, route: Route) -> None:
+    assert words.make("love.cat", "www.love.cat", routes=[text]).routes[1] == route
 
 
-def test_names_of_a_certificate_are_hosts_wildcards_and_addresses_each_once() -> None:
-    texts = ("Love.Cat.", "*.love.cat", "[::1]", "0:0:0:0:0:0:0:1", "10.0.0.7", "*.test", "localhost")
-    expected = ("love.cat", "*.love.cat", "::1", "10.0.0.7", "*.test", "localhost")
-    assert parse_certificate_names(texts, lambda _domain: True) == expected
-    for text in ("a@b.c", "https://love.cat", "*.*.love.cat", "a b", "*.co.uk", ""):
-        with pytest.raises(UsageError):
-            parse_certificate_names([text], lambda _domain: False)
+def test_a_route_to_a_folder_serves_its_files(words: Words) -> None:
+    (words.directory / "site").mkdir()
+    assert words.make("love.cat", routes=["/docs=site"]).routes[1].target == Files(words.directory / "site")
+
+
+def test_a_folder_may_take_the_place_of_the_app(words: Words) -> None:
+    (words.directory / "dist").mkdir()
+    project = words.make("love.cat", app=None, root="dist", is_spa=True)
+    assert project.services == ()
+    assert project.routes == (Route("/", Files(words.directory / "dist", "index.html")),)
 
 
 @pytest.mark.parametrize(
-    ("domain", "word"),
+    ("given", "fact"),
     [
-        ("love.cat", "cookies"),
-        ("shop.co.uk", "cookies"),
-        ("nas.internal", "in your network"),
-        ("printer.local", "in your network"),
-        ("shop.test", ""),
-        ("love.example", ""),
-        ("10.0.0.7", ""),
-        ("shop.nosuchtld", ""),
+        ({"root": "dist"}, "both answer at /"),
+        ({"is_spa": True}, "about a folder"),
+        ({"app": None, "root": "nowhere"}, "'nowhere' is not a folder"),
+        ({"app": None, "root": ".", "replicas": 2}, "are about an --app"),
+        ({"is_sticky": True}, "about several replicas"),
     ],
 )
-def test_a_name_that_is_real_elsewhere_is_told_about(domain: str, word: str) -> None:
-    notice = real_domain_notice(domain)
-    assert (notice is not None and word in notice[0]) if word else notice is None
+def test_words_that_do_not_go_together_are_refused(words: Words, given: dict[str, Any], fact: str) -> None:
+    with pytest.raises(UsageError, match=fact):
+        words.make("love.cat", **given)
 
 
-def test_only_a_wildcard_right_below_the_top_is_told_about() -> None:
-    assert [wildcard_notice(name) is not None for name in ("*.test", "*.love.test", "love.test", "*.localhost")] == [
-        True,
-        False,
-        False,
-        True,
+@pytest.mark.parametrize(
+    ("text", "route"),
+    [
+        ("/old=/new", Route("/old", Redirect("/new"))),
+        ("/old/=/", Route("/old", Redirect(""))),
+        ("www.love.cat=love.cat", Route("/", Redirect(domain="love.cat"), "www.love.cat")),
+        ("/shop=https://example.com/cats/", Route("/shop", Redirect("https://example.com/cats"))),
+    ],
+)
+def test_a_redirect_leads_to_a_path_a_domain_or_a_url(words: Words, text: str, route: Route) -> None:
+    assert words.make("love.cat", "www.love.cat", redirects=[text]).routes[1] == route
+
+
+@pytest.mark.parametrize("text", ["/old", "/old=", "=/new", "/old=//evil.cat", "/a=http://x.cat", "/a=/b$c", "/a=/b c"])
+def test_what_is_no_redirect_is_refused(words: Words, text: str) -> None:
+    with pytest.raises(UsageError, match="is not a redirect"):
+        words.make("love.cat", redirects=[text])
+
+
+def test_a_route_of_a_host_that_is_not_served_is_refused(words: Words) -> None:
+    with pytest.raises(UsageError, match=r"api\.love\.cat is no domain of this project") as refused:
+        words.make("love.cat", routes=["api.love.cat=8080"])
+    assert refused.value.cure[-1] == "  devtls up love.cat api.love.cat …"
+
+
+def test_a_route_to_another_machine_is_refused(words: Words) -> None:
+    with pytest.raises(UsageError, match="is not on this machine"):
+        words.make("love.cat", routes=["/a=https://example.com"])
+
+
+def test_replicas_have_a_port_each_and_one_name_for_routes(words: Words) -> None:
+    services = words.make("love.cat", port=4000, replicas=3, is_sticky=True, routes=["/api=uvicorn a"]).services
+    assert [(each.name, each.upstream, each.port) for each in services] == [
+        ("web-1", "web", 4000),
+        ("web-2", "web", 4001),
+        ("web-3", "web", 4002),
+        ("api", "api", 4003),
     ]
+    assert [each.is_sticky for each in services] == [True, True, True, False]
+
+
+def test_a_wildcard_is_served_behind_the_domain_itself(words: Words) -> None:
+    assert words.make("*.love.cat", "love.cat").domains == ("love.cat", "*.love.cat")
+    with pytest.raises(UsageError, match="is a wildcard"):
+        words.make("*.love.cat")
+
+
+@pytest.mark.parametrize("text", ["*.cat", "*.co.uk", "a.*.cat", "*", "**.love.cat"])
+def test_a_wildcard_stands_before_a_domain_of_ones_own(words: Words, text: str) -> None:
+    with pytest.raises(UsageError):
+        words.make("love.cat", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [
+        ("X-Frame-Options: DENY", ("X-Frame-Options", "DENY")),
+        ("X-Powered-By:", ("X-Powered-By", "")),
+        (
+            "Content-Security-Policy: default-src 'self'; a=\"$b\"",
+            ("Content-Security-Policy", "default-src 'self'; a=\"$b\""),
+        ),
+    ],
+)
+def test_a_header_has_a_name_and_a_value(words: Words, text: str, header: tuple[str, str]) -> None:
+    assert words.make("love.cat", headers=[text]).headers == (header,)
+
+
+@pytest.mark.parametrize(
+    "text", ["X", ": x", "a b: c", "A$: b", "Connection: close", "Date: x", "A: b\r\nC: d", "A: ä"]
+)
+def test_what_is_no_header_of_ours_is_refused(words: Words, text: str) -> None:
+    with pytest.raises(UsageError):
+        words.make("love.cat", headers=[text])
