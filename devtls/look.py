@@ -85,7 +85,7 @@ def look(
         ipv6=ipv6,
         lan=ports.lan_addresses() if project.is_on_lan else (),
         leaves=tuple(leaf for host in (*served, DEFAULT_HOST) if (leaf := load_leaf(paths, host, now))),
-        hosts_here=hosts_here(machine.hosts_file, served),
+        hosts_here=hosts.names_led_here(machine.hosts_file).intersection(served),
         hosts_foreign=tuple(
             (line.number, line.text) for line in hosts.find_foreign(machine.hosts_file, served, ipv6=ipv6)
         ),
@@ -137,16 +137,6 @@ def _with_root(found: Found, plan: Callable[[Found], Plan], *, is_interactive: b
     if not may_be_asked and plan(found).needs_root and (why_not := _why_not_root()):
         return replace(found, can_be_root=False, why_not_root=why_not, has_sudo=find_sudo() is not None)
     return found
-
-
-def hosts_here(hosts_file: bytes, served: Sequence[str]) -> frozenset[str]:
-    """The names that the hosts file gives to this machine: in our block, or by the user's own hand."""
-    ours = set(hosts.names_in_block(hosts_file))
-    for line in hosts_file.decode("utf-8", "replace").splitlines():
-        address, *names = line.partition("#")[0].split() or [""]
-        if address == "127.0.0.1":
-            ours.update(name.lower() for name in names)
-    return frozenset(ours & set(served))
 
 
 def _greet(paths: Paths) -> tuple[Greeting | None, Sequence[socket.socket]]:
