@@ -223,13 +223,17 @@ class Registration:
                 self._owner.site_is_taken(message["domains"], message["by"])
                 self.update()
             case "moved":
-                if not self._has_replaced:
-                    self._owner.gateway_is_replaced("another project found it outdated")
-                self._patient_until = self._loop.clock() + MOVING
-                if self._link:
-                    self._link.close()
+                self._move()
             case "bye":
                 self._leave(is_last=bool(message.get("last")))
+
+    def _move(self) -> None:
+        """Go to the successor, which is about to listen where this keeper did."""
+        if not self._has_replaced:
+            self._owner.gateway_is_replaced("another project found it outdated")
+        self._patient_until = self._loop.clock() + MOVING
+        if self._link:
+            self._link.close()
 
     def _greeted(self, message: Message, sockets: list[socket.socket]) -> None:
         self._attempts = 0
