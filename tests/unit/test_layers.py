@@ -39,7 +39,17 @@ MAY_IMPORT = {
 SPEAKS = {"print", "input", "click.echo", "click.secho", "click.prompt", "click.confirm"}
 EXITS = {"exit", "quit", "SystemExit", "sys.exit", "os._exit"}
 
-HEAVY = {"asyncio", "cryptography", "websockets", "psutil", "ssl", "idna", "publicsuffixlist", "platformdirs"}
+HEAVY = {
+    "asyncio",
+    "cryptography",
+    "websockets",
+    "psutil",
+    "ssl",
+    "idna",
+    "publicsuffixlist",
+    "platformdirs",
+    "crossplane",
+}
 
 
 def parse(module: str) -> ast.Module:
