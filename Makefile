@@ -19,7 +19,9 @@ FOR_TEST := $(FOR_DEMO) nginx=nginx chromium=chromium firefox-esr=firefox-esr ce
 	keytool=default-jdk-headless sudo=sudo ip=iproute2 ss=iproute2 curl=curl openssl=openssl ps=procps \
 	unshare=util-linux setpriv=util-linux update-ca-certificates=ca-certificates \
 	wget=wget git=git gnutls-cli=gnutls-bin ruby=ruby go=golang-go javac=default-jdk-headless mkcert=mkcert caddy=caddy \
-	libatomic.so.1=libatomic1 faketime=faketime strace=strace /usr/share/i18n/charmaps=locales
+	libatomic.so.1=libatomic1 faketime=faketime strace=strace /usr/share/i18n/charmaps=locales \
+	gsettings=libglib2.0-bin dbus-run-session=dbus-daemon /usr/libexec/dconf-service=dconf-gsettings-backend \
+	/usr/share/glib-2.0/schemas/org.gnome.system.proxy.gschema.xml=gsettings-desktop-schemas
 FOR_BENCH := $(FOR_TEST) caddy=caddy
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

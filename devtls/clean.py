@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from typing import TYPE_CHECKING, assert_never
 
@@ -13,16 +14,17 @@ from devtls.ca.store import describe_owner, load_authorities
 from devtls.system import root
 from devtls.system.door import ask_root, done_line
 from devtls.system.files import read_or_none
+from devtls.system.low_ports import FILE, LOW, look_at_low_ports
 from devtls.system.run import run
-from devtls.trust import Held, find_stores, receipts
+from devtls.trust import Change, Held, find_stores, receipts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from devtls.model import Authority
+    from devtls.system.low_ports import LowPorts
     from devtls.system.paths import Paths
-    from devtls.trust import Change
     from devtls.trust.clients import Trusting
 
 
@@ -54,7 +56,11 @@ def clean(
     was_trusted = bool(receipts.load_receipts(paths))
     stores = find_stores(paths.home, environment, run, paths).everything
     change = receipts.untrust_all(stores, paths, describe_owner(), run)
-    _as_root(change, cleaned, edits_hosts=True, is_interactive=is_interactive, asking=asking)
+    ports = look_at_low_ports()
+    is_mine = ports.kept is not None and ports.kept.uid == os.getuid()
+    restoring = _restoring(ports) if is_mine else ()
+    _as_root(change, cleaned, restoring, edits_hosts=True, is_interactive=is_interactive, asking=asking)
+    _prove_ports(ports, cleaned)
     for receipt in receipts.confirm_gone(stores, paths):
         cleaned.left.append((f"{receipt.root} is still trusted by {receipt.store}", ("Run `devtls clean` again.",)))
     if not cleaned.left:
@@ -64,7 +70,35 @@ def clean(
         _remove(paths.state, "logs, state", cleaned)
         with contextlib.suppress(OSError):  # it was never made, or another home of this user has sockets in it
             paths.short_sockets.rmdir()
+    _tell_changed(ports, cleaned)
     return cleaned
+
+
+def restore_ports(*, is_interactive: bool, asking: Callable[[root.RootCall], None]) -> Cleaned:
+    """Give the ports from 80 up to root alone again, whoever asked for them."""
+    cleaned, ports = Cleaned(), look_at_low_ports()
+    _as_root(Change(), cleaned, _restoring(ports), edits_hosts=False, is_interactive=is_interactive, asking=asking)
+    _prove_ports(ports, cleaned)
+    _tell_changed(ports, cleaned)
+    return cleaned
+
+
+def _restoring(ports: LowPorts) -> tuple[root.RestorePorts, ...]:
+    return (root.RestorePorts(ports.kept.before),) if ports.kept else ()
+
+
+def _prove_ports(before: LowPorts, cleaned: Cleaned) -> None:
+    """Tell what is read back of the first port that every user may listen on, when devtls had lowered it."""
+    now = look_at_low_ports()
+    if before.kept and not now.kept:
+        since = "as before" if now.start == before.kept.before else "as somebody set it since"
+        cleaned.done.append((f"ports from {LOW} up", f"every user may listen from {now.start} up, {since}"))
+
+
+def _tell_changed(ports: LowPorts, cleaned: Cleaned) -> None:
+    if ports.is_changed:
+        cure = ("Look at it, and remove it if nobody needs it:", f"  cat {FILE}", f"  sudo rm {FILE}")
+        cleaned.left.append((f"{FILE} is not as devtls wrote it, and is left as it is", cure))
 
 
 def _prove(trusting: Trusting, cleaned: Cleaned) -> None:
@@ -101,9 +135,10 @@ def untrust(
     return cleaned
 
 
-def _as_root(
+def _as_root(  # noqa: PLR0913 - what root is to change, and who is asked
     change: Change,
     cleaned: Cleaned,
+    ports: Sequence[root.RestorePorts] = (),
     *,
     edits_hosts: bool,
     is_interactive: bool,
@@ -118,7 +153,7 @@ def _as_root(
         before = read_or_none(root.HOSTS) or b""
         after = hosts.remove(before) if edits_hosts else before
         taken = hosts.names_in_block(before)
-        return [*([root.EditHosts(before, after)] if after != before else []), *change.operations]
+        return [*([root.EditHosts(before, after)] if after != before else []), *change.operations, *ports]
 
     match ask_root(operations, is_interactive=is_interactive, asking=asking):
         case root.RootDone(done, failed, said):
@@ -129,14 +164,22 @@ def _as_root(
             ]
             cleaned.left += [root.why_failed(status, said) for _what, status in failed]
         case root.RootRefused(reason, cure):
-            what = (
-                "/etc/hosts and the system store are as they were" if edits_hosts else "the system store is as it was"
-            )
-            cleaned.left.append((f"{what}: {reason}", cure))
+            cleaned.left.append((f"{_subjects(operations())}: {reason}", cure))
         case root.RootFailed(fact=fact, cure=cure):
             cleaned.left.append((fact, cure))
         case other:
             assert_never(other)
+
+
+def _subjects(operations: Sequence[root.Operation]) -> str:
+    """What root was to change, and did not: "/etc/hosts and the system store are as they were"."""
+    parts = {
+        "/etc/hosts": root.EditHosts,
+        "the system store": root.RemoveRoot,
+        "the first port for every user": root.RestorePorts,
+    }
+    named = [part for part, kind in parts.items() if any(isinstance(each, kind) for each in operations)]
+    return f"{' and '.join(named)} {'is as it was' if len(named) == 1 else 'are as they were'}"
 
 
 def _remove(directory: Path, what: str, cleaned: Cleaned) -> None:

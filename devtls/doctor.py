@@ -14,9 +14,14 @@ from msgspec.structs import replace
 from devtls import hosts
 from devtls.ca import store as ca
 from devtls.ca.records import refuse_readable_by_others
+from devtls.checks.detours import judge_detours
+from devtls.checks.names import judge_name, look_up
+from devtls.checks.proxy_settings import find_detours
+from devtls.checks.resolution import explain, read_resolver
 from devtls.errors import DevtlsError
 from devtls.model import HTTPS, Check, Verdict
 from devtls.system.files import read_or_none
+from devtls.system.low_ports import FILE, LOW, look_at_low_ports
 from devtls.system.root import HOSTS
 from devtls.system.run import run
 from devtls.trust import find_stores, receipts
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from devtls.model import Authority
+    from devtls.system.low_ports import LowPorts
     from devtls.system.paths import Paths
     from devtls.trust import Stores
     from devtls.trust.clients import Client, FoundClient
@@ -53,7 +59,13 @@ def examine(
     if certificates:
         checks += _clients(certificates, stores, wanted, environment, is_quick=is_quick)
     checks += _served(paths, wanted)
-    return (*checks, *_leftovers(paths, environment, stores), *_receipts(paths), *_hosts())
+    return (
+        *checks,
+        *_leftovers(paths, environment, stores),
+        *_receipts(paths),
+        *_hosts(paths, environment),
+        *judge_ports(look_at_low_ports()),
+    )
 
 
 def _authorities(authorities: Sequence[Authority], paths: Paths, now: datetime) -> Iterator[Check]:
@@ -296,7 +308,8 @@ def _receipts(paths: Paths) -> Iterator[Check]:
         yield Check(each.store, Verdict.NOTED, fact, "receipt", cure=("Finish it:", "  devtls trust"))
 
 
-def _hosts() -> Iterator[Check]:
+def _hosts(paths: Paths, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Whether the names that are served here lead here, by the resolver that programs use, and who would not ask it."""
     try:
         names = hosts.names_in_block(read_or_none(HOSTS) or b"")
     except OSError as error:
@@ -304,6 +317,30 @@ def _hosts() -> Iterator[Check]:
         return
     if names:
         yield Check(str(HOSTS), Verdict.PASSED, f"leads {', '.join(names)} to this machine")
+    for name in names:
+        addresses = look_up(name)
+        found = judge_name(name, addresses)
+        if found.verdict is not Verdict.PASSED:
+            yield explain(found, addresses, read_resolver())
+    if names:
+        yield from judge_detours(find_detours(environment, paths.home), names)
+
+
+def judge_ports(found: LowPorts) -> Iterator[Check]:
+    """Who may listen on 80 and 443, when that is not root alone; pure."""
+    subject, anybody = f"ports from {LOW} up", "every user of this machine may listen on them"
+    if found.is_changed:
+        fact = f"{FILE} is not as devtls wrote it; every user may listen from {found.start} up"
+        yield Check(subject, Verdict.NOTED, fact, "ports", "ports-changed", ("Look at it:", f"  cat {FILE}"))
+    elif found.kept and not found.is_low:
+        fact = f"{FILE} is there, and something else had it that every user may listen from {found.start} up only"
+        cure = ("Set it again; what sets it later at a start, is below:", "  devtls trust --low-ports")
+        look = "  grep -rs ip_unprivileged_port_start /etc/sysctl.conf /etc/sysctl.d /run/sysctl.d /usr/lib/sysctl.d"
+        yield Check(subject, Verdict.NOTED, fact, "ports", "ports-high", (*cure, look))
+    elif found.kept:
+        yield Check(subject, Verdict.PASSED, f"{anybody}: `devtls trust --low-ports`, by user {found.kept.uid}")
+    elif found.is_low:
+        yield Check(subject, Verdict.PASSED, f"{anybody}, by a setting that is not of devtls")
 
 
 def _failed(subject: str, layer: str, fact: str, cure: Sequence[str]) -> Check:

@@ -132,7 +132,7 @@ def _with_root(found: Found, plan: Callable[[Found], Plan], *, is_interactive: b
     """Note when root cannot be had; sudo is asked only when the plan needs it, and nobody is there to be asked."""
     may_be_asked = is_interactive and find_sudo()
     if not may_be_asked and plan(found).needs_root and (why_not := _why_not_root()):
-        return replace(found, can_be_root=False, why_not_root=why_not)
+        return replace(found, can_be_root=False, why_not_root=why_not, has_sudo=find_sudo() is not None)
     return found
 
 

@@ -67,6 +67,7 @@ class Found(Struct, frozen=True):
     Attributes:
         can_be_root: whether root can be had: we are, or sudo is there.
         why_not_root: the fact, when it cannot.
+        has_sudo: whether a person could have it in a terminal, all the same.
         authorities: of this user, those that can be used.
         stores: where roots are to be trusted.
         outdated: the authorities of this user that are past their date.
@@ -89,6 +90,7 @@ class Found(Struct, frozen=True):
     authorities: tuple[Authority, ...]
     stores: tuple[StoreFound, ...]
     outdated: tuple[Authority, ...] = ()
+    has_sudo: bool = True
     leaves: tuple[Leaf, ...] = ()
     ipv6: bool = False
     lan: tuple[str, ...] = ()
@@ -149,6 +151,10 @@ class BindPorts(Struct, frozen=True):
     needs_root: bool
 
 
+class LowerPorts(Struct, frozen=True):
+    """Let every user of this machine listen on the ports from 80 up, now and after each start."""
+
+
 class StartGateway(Struct, frozen=True):
     """Start the keeper, and nginx with the first site."""
 
@@ -176,6 +182,7 @@ Step = (
     | TrustRoots
     | RetireRoots
     | BindPorts
+    | LowerPorts
     | StartGateway
     | ServeSite
     | RunService
@@ -274,8 +281,17 @@ def make_trust_plan(wanted: tuple[tuple[str, ...], ...], found: Found, *, may_cr
     return Plan(items, notices, subtrees=wanted)
 
 
+def make_ports_plan(*, is_low: bool, is_kept: bool) -> Plan:
+    """Return what has to be done so that every user may listen on the ports from 80 up; devtls may keep it so."""
+    by_others = "" if is_kept else ", by a setting that is not of devtls"
+    fact = f"every user of this machine may listen on them{by_others}"
+    return Plan((Already("ports from 80 up", fact) if is_low else LowerPorts(),), ())
+
+
 def _needs_root(item: Item) -> bool:
-    return isinstance(item, EditHosts) or (isinstance(item, TrustRoots | RetireRoots | BindPorts) and item.needs_root)
+    return isinstance(item, EditHosts | LowerPorts) or (
+        isinstance(item, TrustRoots | RetireRoots | BindPorts) and item.needs_root
+    )
 
 
 def _authorities(wanted: tuple[tuple[str, ...], ...], found: Found, *, may_create: bool) -> Iterator[Item]:
@@ -430,13 +446,16 @@ def _without_root(project: Project, trusted: tuple[tuple[str, ...], ...], found:
         yield _without_hosts(project, found)
     yield from _untrusted_without_root(trusted, found)
     if not found.gateway and found.https.state is PortState.NEEDS_ROOT:
-        yield (
-            f"port {found.https.number} needs root: it is served on {served_port(found)}",
+        by_hand = '  su -c "/sbin/sysctl -w net.ipv4.ip_unprivileged_port_start=80"'
+        cure = (
             (
-                "Have root give every user of this machine the ports from 80 up, until it restarts:",
-                "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80",
-            ),
+                "Have root give every user of this machine the ports from 80 up, in a terminal:",
+                "  devtls trust --low-ports",
+            )
+            if found.has_sudo
+            else ("Have root give every user of this machine the ports from 80 up, until it restarts:", by_hand)
         )
+        yield f"port {found.https.number} needs root: it is served on {served_port(found)}", cure
 
 
 def _untrusted_without_root(wanted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:

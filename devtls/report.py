@@ -15,6 +15,7 @@ from devtls.plan import (
     CreateAuthority,
     EditHosts,
     IssueLeaf,
+    LowerPorts,
     RetireRoots,
     RunService,
     ServeSite,
@@ -133,6 +134,8 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
             if not all(is_loopback(endpoint.host) for endpoint in https):
                 return f"port {ports}", "for your whole network"
             return f"port {ports}", "bound through sudo, held by you" if needs_root else "on this machine only"
+        case LowerPorts():
+            return "ports from 80 up", "every user of this machine may listen on them"
         case StartGateway(nginx):
             return "gateway", nginx
         case ServeSite(hosts):

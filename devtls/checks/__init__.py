@@ -15,7 +15,7 @@ from devtls.checks.question import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from devtls.model import Check
 
@@ -31,11 +31,16 @@ __all__ = [
 ]
 
 
-def ask(question: Question, previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None) -> tuple[Check, ...]:
+def ask(
+    question: Question,
+    previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None,
+    noted: Callable[[Sequence[str]], tuple[Check, ...]] = lambda _hosts: (),
+) -> tuple[Check, ...]:
     """Answer in this process: for each domain its name when that is wrong, its page, and its WebSockets.
 
     `previewed` is called from any thread, at most once, when all is green before the listening that follows.
+    `noted` says what else is to be known of the names.
     """
     from devtls.checks.survey import survey
 
-    return survey(question, previewed)
+    return survey(question, previewed, noted)

@@ -7,15 +7,20 @@ its imports (80 ms, half of them `websockets`) cost no one any time.
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtls.checks import Answer, ask, decode_question, encode_answer
+from devtls.checks.detours import judge_detours
+from devtls.checks.proxy_settings import find_detours
 from devtls.model import Check, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
 WARM = ("websockets.client", "websockets.extensions.permessage_deflate", "devtls.checks.survey", "devtls.checks.tls")
@@ -23,7 +28,11 @@ READY = b'{"ready":true}\n'
 
 
 def main(questions: BinaryIO, answers: BinaryIO) -> None:
-    """Say that we are ready, then answer line by line."""
+    """Say that we are ready, then answer line by line.
+
+    What leads names elsewhere is looked for meanwhile, once: it is there before the app is.
+    """
+    detours = ThreadPoolExecutor(1).submit(find_detours, os.environ, Path.home())
     _warm_up()
     answers.write(READY)
     answers.flush()
@@ -33,17 +42,26 @@ def main(questions: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
     for line in questions:
-        tell(answer(line, lambda checks: tell(Answer(checks, final=False))))
+        told = answer(
+            line,
+            lambda checks: tell(Answer(checks, final=False)),
+            lambda hosts: judge_detours(detours.result(), hosts),
+        )
+        tell(told)
 
 
-def answer(line: bytes, previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None) -> Answer:
+def answer(
+    line: bytes,
+    previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None,
+    noted: Callable[[Sequence[str]], tuple[Check, ...]] = lambda _hosts: (),
+) -> Answer:
     """Return the answer to one line; a line that is no question gets one, too."""
     try:
         question = decode_question(line)
     except ValueError as error:
         fact = f"this is not a question: {type(error).__name__}: {error}"
         return Answer((Check("question", Verdict.UNKNOWN, fact, "unknown", "question-unreadable"),))
-    return Answer(ask(question, previewed))
+    return Answer(ask(question, previewed, noted))
 
 
 def _warm_up() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devtls.checks import names
+from devtls.checks import names, resolution
 from devtls.checks.case import Case, works
 from devtls.checks.diagnose import judge_websocket
 from devtls.checks.discover import Candidate, clean_path
@@ -18,7 +18,7 @@ from devtls.checks.wire import Plain, Secure
 from devtls.model import Check, Endpoint, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from devtls.checks.observation import Observation
     from devtls.checks.question import Question
@@ -27,15 +27,20 @@ NOBODY_THERE = {"service-not-listening", "service-unreachable", "no-answer"}  # 
 
 
 def survey(
-    question: Question, previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None
+    question: Question,
+    previewed: Callable[[tuple[Check, ...]], None] = lambda _checks: None,
+    noted: Callable[[Sequence[str]], tuple[Check, ...]] = lambda _hosts: (),
 ) -> tuple[Check, ...]:
     """Answer a question; the checks are in the order of its domains.
 
-    `previewed` is called, at most once and from any thread, when all is green at the first pong.
+    `previewed` is called, at most once and from any thread, when all is green at the first pong. `noted` says what else
+    is to be known of these names; that is told with either, last.
     """
-    preview = Preview(len(question.domains), previewed)
+    hosts = [domain.name for domain in question.domains]
+    notes = _guard("proxies", lambda: noted(hosts))
+    preview = Preview(len(question.domains), lambda checks: previewed((*checks, *notes)))
     answers = together([_asking_about(question, number, preview) for number in range(len(question.domains))])
-    return tuple(check for checks in answers for check in checks)
+    return (*(check for checks in answers for check in checks), *notes)
 
 
 def _asking_about(question: Question, number: int, preview: Preview) -> Callable[[], tuple[Check, ...]]:
@@ -60,8 +65,9 @@ def _survey_domain(question: Question, number: int, preview: Preview) -> tuple[C
     endpoints = tuple(Endpoint(each, question.port) for each in names.addresses_to_ask(addresses, question.address))
     direct = Plain(question.service) if question.service else None
     scene = Scene(question, domain, Secure(endpoints, domain), direct, preview, number)
-    wrong = () if name.verdict is Verdict.PASSED else (name,)
-    if wrong:
+    wrong: tuple[Check, ...] = ()
+    if name.verdict is not Verdict.PASSED:
+        wrong = (resolution.explain(name, addresses, resolution.read_resolver()),)
         preview.cancel()
     if question.websocket_path is not None:
         named = Candidate(clean_path(question.websocket_path), is_stated=True)

@@ -18,6 +18,8 @@ from devtls.model import Verdict
 def doctor(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Tell which stores and programs of this machine trust your authorities; each program is asked by a real handshake.
 
+    Also what leads your names elsewhere: a resolver, a proxy, a PAC file.
+
     Changes nothing. Ends with 0 when nothing is broken, else with 1.
     """
     from devtls.doctor import examine

@@ -23,11 +23,12 @@ def env(shell: str | None, as_json: bool) -> None:
 
     For bash, zsh and sh:  eval "$(devtls env)"      For fish:  devtls env | source
 
-    What you had set is kept: the files that it prints have your certificates and the public ones, too.
+    What you had set is kept: the files that it prints have your certificates and the public ones, too. Where you have a
+    proxy, it is not asked for the names that are served here.
     """
-    from devtls.cli.trusting import trusting_environment
+    from devtls.cli.trusting import command_environment
 
-    prepared = trusting_environment(os.environ, (), Path.cwd())
+    prepared = command_environment(os.environ, (), Path.cwd())
     say(report.render_notices(prepared.notices, style_of(sys.stderr)), sys.stderr)
     if as_json:
         say_json({"schema": "devtls.env/1", "variables": dict(prepared.variables)})

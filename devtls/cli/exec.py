@@ -34,9 +34,9 @@ def exec(command: tuple[str, ...]) -> None:  # noqa: A001 - the word that users 
 
     It becomes that command: its exit code, signals and terminal are the command's own.
     """
-    from devtls.cli.trusting import trusting_environment
+    from devtls.cli.trusting import command_environment
 
-    prepared = trusting_environment(os.environ, command, Path.cwd())
+    prepared = command_environment(os.environ, command, Path.cwd())
     say(report.render_notices(prepared.notices, style_of(sys.stderr)), sys.stderr)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so beyond exec
         signal.signal(number, signal.SIG_DFL)

@@ -14,7 +14,7 @@ import click
 from devtls import report
 from devtls.cli.output import is_interactive, say, say_json
 from devtls.cli.talk import Talk, real_domain_notices
-from devtls.errors import DevtlsError
+from devtls.errors import DevtlsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,15 +27,20 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--export", "folder", type=click.Path(path_type=Path), help="Write the roots for containers and phones.")
+@click.option("--low-ports", is_flag=True, help="Only this: let every user of this machine listen on 80 and up.")
 @click.option("--no-new-ca", is_flag=True, help="Fail rather than make a new certificate authority.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
-def trust(names: tuple[str, ...], folder: Path | None, no_new_ca: bool, dry_run: bool, as_json: bool) -> None:
+def trust(  # noqa: PLR0913, PLR0917 - one parameter an option
+    names: tuple[str, ...], folder: Path | None, low_ports: bool, no_new_ca: bool, dry_run: bool, as_json: bool
+) -> None:
     """Have the system and the browsers trust the authorities of these names, and of all that you have.
 
     Each domain, or address of your network, gets an authority of its own, which can sign it and what is below it, and
     nothing else. One for localhost and test is always there. An authority that ends soon gets a successor; one that
     ended is taken out.
+
+    With --low-ports no store is touched: afterwards `up` binds 443 without sudo, and so may every user of this machine.
 
     Ends with 0 when every store trusts them, 1 when one does not.
     """
@@ -44,6 +49,10 @@ def trust(names: tuple[str, ...], folder: Path | None, no_new_ca: bool, dry_run:
     from devtls.plan import make_trust_plan
     from devtls.system.paths import find_paths
 
+    if low_ports:
+        _refuse_beside_low_ports(names, folder, no_new_ca=no_new_ca)
+        _lower_ports(dry_run=dry_run, as_json=as_json)
+        return
     paths = find_paths(os.environ)
     if folder:
         _export(folder, paths, as_json=as_json)
@@ -66,6 +75,43 @@ def trust(names: tuple[str, ...], folder: Path | None, no_new_ca: bool, dry_run:
     if as_json:
         say_json(_facts(machine, applied, notices))
     sys.exit(1 if refused or machine.stores.troubles else 0)
+
+
+def _refuse_beside_low_ports(names: Sequence[str], folder: Path | None, *, no_new_ca: bool) -> None:
+    """What is about this machine's ports is not about a name's trust.
+
+    Raises:
+        UsageError: both were asked for.
+    """
+    if names or folder or no_new_ca:
+        raise UsageError("--low-ports stands alone", "Run them one after the other:", "  devtls trust --low-ports")
+
+
+def _lower_ports(*, dry_run: bool, as_json: bool) -> None:
+    from devtls.apply.low_ports import lower_ports
+    from devtls.plan import make_ports_plan
+    from devtls.system.low_ports import FILE, VALUE, look_at_low_ports
+
+    found = look_at_low_ports()
+    if found.start is None:
+        raise DevtlsError(f"this system has no {VALUE}", "Go without: `devtls up` binds the ports through sudo.")
+    plan = make_ports_plan(is_low=found.is_low, is_kept=found.kept is not None)
+    talk = Talk(sys.stderr if as_json else sys.stdout)
+    if dry_run:
+        say_json(report.plan_facts(plan)) if as_json else say(report.render_plan(plan, talk.style))
+        return
+    notices = lower_ports(is_interactive=is_interactive(), asking=talk.asking)
+    if not notices:
+        talk.done(plan.items[0])
+        if not found.is_low:
+            say(["`devtls clean` and `devtls untrust --low-ports` take that back."], talk.stream)
+    say(report.render_notices(notices, talk.style), talk.stream)
+    if as_json:
+        now = look_at_low_ports()
+        facts = {"first_port": now.start, "file": str(FILE) if now.kept else None}
+        told = [{"fact": fact, "cure": list(cure)} for fact, cure in notices]
+        say_json({"schema": "devtls.low-ports/1", **facts, "notices": told})
+    sys.exit(1 if notices else 0)
 
 
 def _export(folder: Path, paths: Paths, *, as_json: bool) -> None:

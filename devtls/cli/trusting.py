@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from devtls.ca.store import load_authorities
 from devtls.errors import DevtlsError
 from devtls.system.paths import find_paths
+from devtls.system.proxy import without_proxy
 from devtls.system.run import run
 from devtls.trust.java_options import java_options, uses_java
 from devtls.trust.runtimes import Environment, directory_of, prepare, usable_roots
@@ -40,6 +41,18 @@ def trusting_environment(environment: Mapping[str, str], argv: Sequence[str], di
         return prepared
     java, notices = java_options(environment, roots, folder, run)
     return Environment({**prepared.variables, **java}, (*prepared.notices, *notices))
+
+
+def command_environment(environment: Mapping[str, str], argv: Sequence[str], directory: Path) -> Environment:
+    """Return what to set for a command of the user's own: trust, and no proxy for the names that are served here.
+
+    Raises:
+        DevtlsError: there is no authority to trust, or a file cannot be written.
+    """
+    prepared = trusting_environment(environment, argv, directory)
+    served = sorted(each.name for each in find_paths(environment).leaves.glob("*/") if (each / "live").is_symlink())
+    variables = {**prepared.variables, **without_proxy(environment, served)}
+    return Environment(variables, prepared.notices)
 
 
 def trusting_services(

@@ -22,19 +22,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[DOMAIN]...")
+@click.option("--low-ports", is_flag=True, help="Only this: take back what `devtls trust --low-ports` did.")
 @click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
-def untrust(names: tuple[str, ...], as_json: bool) -> None:
+def untrust(names: tuple[str, ...], low_ports: bool, as_json: bool) -> None:
     """Have no store trust the authorities of these domains any more; without a domain, any of yours.
 
     Keys and certificates stay: `devtls trust` brings the trust back, `devtls clean` deletes them.
     """
+    from devtls.clean import restore_ports
     from devtls.clean import untrust as take_back
     from devtls.system.paths import find_paths
 
-    paths = find_paths(os.environ)
+    if low_ports and names:
+        raise UsageError("--low-ports stands alone", "It is about every user of this machine, and about no domain.")
     talk = Talk(sys.stderr if as_json else sys.stdout)
-    authorities = _chosen(names, paths)
-    cleaned = take_back(authorities, paths, os.environ, is_interactive=is_interactive(), asking=talk.asking)
+    if low_ports:
+        cleaned = restore_ports(is_interactive=is_interactive(), asking=talk.asking)
+    else:
+        paths = find_paths(os.environ)
+        authorities = _chosen(names, paths)
+        cleaned = take_back(authorities, paths, os.environ, is_interactive=is_interactive(), asking=talk.asking)
     if as_json:
         left = [{"fact": fact, "cure": list(cure)} for fact, cure in cleaned.left]
         say_json({"schema": "devtls.untrust/1", "done": [list(each) for each in cleaned.done], "left": left})
@@ -42,7 +49,7 @@ def untrust(names: tuple[str, ...], as_json: bool) -> None:
         say(report.render_done(subject, fact, talk.style, "gone") for subject, fact in cleaned.done)
         say(report.render_notices(cleaned.left, talk.style))
         if not cleaned.done and not cleaned.left:
-            say(["No store trusts them."])
+            say(["The ports are not lowered by devtls." if low_ports else "No store trusts them."])
     sys.exit(1 if cleaned.left else 0)
 
 

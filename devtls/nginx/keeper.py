@@ -13,23 +13,18 @@ import resource
 import signal
 import sys
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from devtls import __version__
-from devtls.errors import DevtlsError
 from devtls.nginx.binary import has_changed, nginx_facts
 from devtls.nginx.master import Master
-from devtls.nginx.protocol import PROTOCOL, Registration, Setup, parse_registration, parse_setup
-from devtls.nginx.staging import Staging
+from devtls.nginx.protocol import PROTOCOL, Setup, parse_registration, parse_setup
+from devtls.nginx.sites import Sites, Visitor
 from devtls.system import channel, files, processes
 from devtls.system.loop import Loop
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from devtls.system.channel import Message
@@ -40,38 +35,19 @@ MOST_DEATHS = 5  # of a master, in a row, before it served anything
 RESTART_AFTER = 0.25  # s; a master that dies at once is not restarted in a tight loop
 DESCRIPTORS = 65536  # enough for the 16384 connections of gateway.conf in each worker
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; a log beyond that is put aside
-YIELDING = 1.0  # s that a project has to register what a forced one leaves it
 MOVING = 5.0  # s that the projects of a predecessor have to come over
 RELIEF = 10.0  # s after which a predecessor lets nginx go, although its successor has not said that it serves
 
 
-class Visitor(Struct, eq=False):
-    """A connection, and the registration that lives as long as it does."""
-
-    link: channel.Link | None = None
-    registration: Registration | None = None
-    said_goodbye: bool = False
-
-
-Change = tuple[Visitor, Registration | None]
-
-
 class Keeper:
-    """Owns the sockets and nginx; applies the changes of the sites, all that have come meanwhile at once."""
+    """Owns the sockets and nginx, and lets projects come and go (nginx.sites.Owner)."""
 
     def __init__(self, loop: Loop, setup: Setup, lock: int | None = None) -> None:
         self.loop = loop
         self.setup = setup
         self.lock = lock
         self.master = Master(loop, setup.nginx, setup.folder, setup.descriptors, self._master_died)
-        self.staging = Staging(setup)
-        self.visitors: list[Visitor] = []
-        self.changes: deque[Change] = deque()
-        self.insisting: dict[Visitor, Registration] = {}  # forced registrations, while others have their domains
-        self.busy = False
-        self.awaiting: list[Callable[[], None]] = []
-        self.one_by_one = 0  # changes to be tried alone, since nginx refused them together
-        self.expected = setup.expected  # registrations to be waited for before anything is served
+        self.sites = Sites(loop, setup, self.master, self, setup.expected)
         self.deaths = 0
         self.ending = False
         self.is_predecessor = False  # a successor has the lock and the folder
@@ -83,8 +59,8 @@ class Keeper:
         self.server = channel.listen(self.setup.control)
         self.loop.watch(self.server.fileno(), self._accept)
         self.loop.call_later(LONELY, self._end_if_alone)
-        if self.expected:
-            self.loop.call_later(MOVING, self._expect_no_more)
+        if self.setup.expected:
+            self.loop.call_later(MOVING, self.sites.expect_no_more)
 
     def reap(self) -> None:
         """Collect the children that ended, adopted workers too."""
@@ -101,7 +77,7 @@ class Keeper:
         """Let everybody go, end nginx, end the loop."""
         if self.ending:
             return
-        self.ending = True
+        self.ending = self.sites.is_closed = True
         if self.setup.predecessor:
             processes.send([self.setup.predecessor], signal.SIGTERM)
         self._stop_listening()
@@ -121,8 +97,8 @@ class Keeper:
 
     def _ended(self) -> None:
         if not self.is_predecessor:
-            self.staging.clear()
-        for visitor in tuple(self.visitors):
+            self.sites.clear()
+        for visitor in tuple(self.sites.visitors):
             if visitor.link and visitor.said_goodbye:
                 visitor.link.send({"is": "bye", "last": True})
             if visitor.link:
@@ -147,7 +123,7 @@ class Keeper:
             lambda message, descriptors: self._received(visitor, message, descriptors),
             lambda: self._left(visitor),
         )
-        self.visitors.append(visitor)
+        self.sites.visitors.append(visitor)
         visitor.link.send(self._hello(), self.setup.descriptors)
 
     def _hello(self) -> Message:
@@ -159,11 +135,8 @@ class Keeper:
             "nginx": nginx_facts(self.setup.nginx),
             "https": [[endpoint.host, endpoint.port] for endpoint, _ in self.setup.https],
             "http": [[endpoint.host, endpoint.port] for endpoint, _ in self.setup.http],
-            "sites": [registration.facts for registration in self._registrations()],
+            "sites": [registration.facts for registration in self.sites.registrations()],
         }
-
-    def _registrations(self) -> list[Registration]:
-        return [visitor.registration for visitor in self.visitors if visitor.registration]
 
     def _received(self, visitor: Visitor, message: Message, descriptors: list[int]) -> None:
         for descriptor in descriptors:  # nobody has reason to send us any
@@ -173,25 +146,18 @@ class Keeper:
                 try:
                     registration = parse_registration(message)
                 except (KeyError, TypeError, ValueError) as error:
-                    self._refuse(visitor, "message", f"the registration is not understood: {error!r}")
+                    visitor.refuse("message", f"the registration is not understood: {error!r}")
                     return
-                self._change(visitor, registration)
+                self.sites.change(visitor, registration)
             case "withdraw":
-                self._change(visitor, None)
+                self.sites.change(visitor, None)
             case "goodbye":
                 visitor.said_goodbye = True
-                self._change(visitor, None)
+                self.sites.change(visitor, None)
             case "hand-over":
                 self._hand_over()
             case other:
-                self._refuse(visitor, "message", f"{other!r} is not a word of protocol {PROTOCOL}")
-
-    def _refuse(self, visitor: Visitor, why: str, message: str, **facts: object) -> None:
-        self._say(visitor, {"is": "refused", "why": why, "message": message, **facts})
-
-    def _say(self, visitor: Visitor, message: Message) -> None:
-        if visitor.link:
-            visitor.link.send(message)
+                visitor.refuse("message", f"{other!r} is not a word of protocol {PROTOCOL}")
 
     def _left(self, visitor: Visitor) -> None:
         visitor.link = None
@@ -199,7 +165,7 @@ class Keeper:
             return
         if visitor.registration and not visitor.said_goodbye:
             self._sweep(visitor.registration.session)
-        self._change(visitor, None)
+        self.sites.change(visitor, None)
 
     def _sweep(self, session: str) -> None:
         """End what a session left that dropped without a goodbye; its guardian may be at it, too."""
@@ -217,191 +183,40 @@ class Keeper:
         """Free the way for a successor on the same sockets: nginx serves on until that one does."""
         if self.server is None:
             return
-        self.is_predecessor = True
+        self.is_predecessor = self.sites.is_closed = True
         self.loop.unwatch(self.server.fileno())
         self.server.close()
         self.server = None  # its path is the successor's now
         if self.lock is not None:
             os.close(self.lock)
         sys.stderr.write("a successor takes over\n")
-        for visitor in self.visitors:
-            self._say(visitor, {"is": "moved"})
+        for visitor in self.sites.visitors:
+            visitor.say({"is": "moved"})
         self.loop.call_later(RELIEF, self.retire)
 
     def _take_over(self) -> None:
-        """All who came over are served: the predecessor need not serve them any longer."""
         if self.setup.predecessor and not self.has_taken_over:
             processes.send([self.setup.predecessor], signal.SIGQUIT)
         self.has_taken_over = True
 
-    def _expect_no_more(self) -> None:
-        self.expected = 0
-        self._next()
+    # nginx.sites.Owner
 
-    # Changes
-
-    def _change(self, visitor: Visitor, registration: Registration | None) -> None:
-        if registration is None and self._is_last(visitor):
-            self.end()  # whatever is on its way, nobody waits for it
-            return
-        self.changes.append((visitor, registration))
-        self.changes.extend(self.insisting.items())
-        self.loop.call_soon(self._next)  # what came in the same breath is one reload
-
-    def _is_last(self, visitor: Visitor) -> bool:
-        """Whether nobody else has a site, or asks for one."""
-        others = [other for other in self.visitors if other is not visitor]
-        return (
-            visitor.registration is not None
-            and (visitor.link is None or visitor.said_goodbye)
-            and not any(other.registration for other in others)
-            and not any(wanted for _, wanted in (*self.changes, *self.insisting.items()))
-        )
-
-    def _next(self) -> None:
-        """Apply the changes of the sites that have come, unless some are on their way."""
-        is_held_up = self.busy or self.ending or self.is_predecessor or len(self.changes) < self.expected
-        if is_held_up or not self.changes:
-            return
-        self.expected = 0
-        served = self._registrations()
-        before = {visitor: visitor.registration for visitor in self.visitors}
-        added, gone = self._take()
-        if not self._registrations():
-            self._none_left(gone, was_empty=not served)
-        elif self._registrations() == served:
-            self._served(added, gone)
-            self._next()
-        else:
-            self._apply(before, added, gone)
-
-    def _take(self) -> tuple[list[Visitor], list[Visitor]]:
-        """Note what each change wants; return who has a new site, and who has none any more."""
-        added: dict[Visitor, None] = {}
-        gone: dict[Visitor, None] = {}
-        while self.changes:
-            visitor, wanted = self.changes.popleft()
-            if wanted is None or visitor.link is None:  # the latter left while it waited
-                self.insisting.pop(visitor, None)
-                visitor.registration = None
-                gone[visitor] = None
-                added.pop(visitor, None)
-                if visitor.link is None and visitor in self.visitors:
-                    self.visitors.remove(visitor)
-            elif owners := self._owners_of(wanted, visitor):
-                self._contest(visitor, wanted, owners)
-            else:
-                self.insisting.pop(visitor, None)
-                visitor.registration = wanted
-                added[visitor] = None
-            if self.one_by_one:
-                self.one_by_one -= 1
-                break
-        return list(added), list(gone)
-
-    def _owners_of(self, wanted: Registration, visitor: Visitor) -> list[Visitor]:
-        """Who has one of these domains."""
-        domains = set(wanted.domains)
-        others = [other for other in self.visitors if other is not visitor]
-        return [other for other in others if other.registration and domains & set(other.registration.domains)]
-
-    def _contest(self, visitor: Visitor, wanted: Registration, owners: list[Visitor]) -> None:
-        """Two want the same domain: it stays with who has it, unless the other one insists."""
-        if not wanted.is_forced:
-            had = owners[0].registration
-            assert had  # noqa: S101 - that is what an owner is
-            domain = next(domain for domain in wanted.domains if domain in had.domains)
-            self._refuse(visitor, "domain", f"{domain} is served already", domain=domain, owner=had.facts)
-            return
-        if visitor in self.insisting:
-            return  # the owners have been told
-        self.insisting[visitor] = wanted
-        for owner in owners:
-            had = owner.registration
-            lost = [domain for domain in (had.domains if had else ()) if domain in wanted.domains]
-            self._say(owner, {"is": "taken", "domains": lost, "by": wanted.facts})
-        self.loop.call_later(YIELDING, lambda: self._wait_no_longer(visitor))
-
-    def _wait_no_longer(self, visitor: Visitor) -> None:
-        """Who does not answer is not served any more."""
-        wanted = self.insisting.get(visitor)
-        if wanted:
-            self.changes.extend((owner, None) for owner in self._owners_of(wanted, visitor))
-            self.changes.append((visitor, wanted))
-            self._next()
-
-    def _apply(self, before: dict[Visitor, Registration | None], added: list[Visitor], gone: list[Visitor]) -> None:
-        """Serve what is wanted now; one project's bad site never takes another's down."""
-        folder = None
-        try:
-            folder = self.staging.stage(self._registrations())
-            self.master.test(folder)
-            self.staging.swap(folder)
-        except (DevtlsError, OSError) as error:
-            if folder:
-                self.staging.discard(folder)
-            self._undo(before, added, gone, error)
-            return
-        self.busy = True
-        self.awaiting.append(lambda: self._served(added, gone))
-        self.master.reload(self._live)
-
-    def _undo(
-        self,
-        before: dict[Visitor, Registration | None],
-        added: list[Visitor],
-        gone: list[Visitor],
-        error: DevtlsError | OSError,
-    ) -> None:
-        """It is refused, or the disk is full: who is to blame is found by trying one after the other."""
-        if not added:
-            sys.stderr.write(f"a site that is gone stays until the next change: {error}\n")
-            self._say_bye(gone)
-        elif len(added) == 1 and not gone:
-            added[0].registration = before.get(added[0])
-            self._refuse(added[0], "config", str(error))
-        else:
-            again: list[Change] = [(visitor, None) for visitor in gone]
-            again += [(visitor, visitor.registration) for visitor in added]
-            for visitor in added:
-                visitor.registration = before.get(visitor)
-            self.changes.extendleft(reversed(again))
-            self.one_by_one = len(again)
-        self.loop.call_soon(self._next)
-
-    def _live(self) -> None:
-        """What was swapped in is served, whatever died meanwhile."""
-        self.busy = False
+    def sites_are_live(self) -> None:
+        """All who came over are served: a predecessor need not serve them any longer."""
         self.deaths = 0
-        awaiting, self.awaiting = self.awaiting, []
-        for then in awaiting:
-            then()
         self._take_over()
         if _put_log_aside(self.setup.folder / "gateway.log"):
             self.master.reopen_logs()
-        self._next()
 
-    def _served(self, added: Iterable[Visitor], gone: Iterable[Visitor]) -> None:
-        for visitor in added:
-            self._say(visitor, {"is": "registered"})
-        self._say_bye(gone)
-
-    def _say_bye(self, gone: Iterable[Visitor]) -> None:
-        for visitor in gone:
-            if visitor.link and visitor.said_goodbye:
-                visitor.link.send({"is": "bye", "last": False})
-                visitor.link.close()
-
-    def _none_left(self, gone: list[Visitor], *, was_empty: bool) -> None:
-        """The last one is out, or the one who started us will not come in; else wait for another."""
-        others = [other for other in self.visitors if other.link and other not in gone]
-        is_leaving = any(visitor.said_goodbye for visitor in gone)
-        if not (self.changes or self.insisting) and (not was_empty or (is_leaving and not others)):
-            self.end()
-            return
-        self._say_bye(gone)
+    def is_lonely(self) -> None:
+        """Wait a while for somebody to come in."""
         self.loop.call_later(LONELY, self._end_if_alone)
-        self._next()
+
+    def nobody_left(self) -> None:
+        """The last one out ends it."""
+        self.end()
+
+    # nginx
 
     def _master_died(self) -> None:
         """Start it again, a little later; one that never lives is given up, and every project is told by hanging up."""
@@ -412,12 +227,11 @@ class Keeper:
             self.loop.call_later(RESTART_AFTER, self._restart)
 
     def _restart(self) -> None:
-        if not self.ending and self.master.pid is None and self._registrations():
-            self.busy = True
-            self.master.reload(self._live)
+        if not self.ending and self.master.pid is None and self.sites.registrations():
+            self.sites.serve_again()
 
     def _end_if_alone(self) -> None:
-        if not self.is_predecessor and not any(visitor.link for visitor in self.visitors):
+        if not self.is_predecessor and not any(visitor.link for visitor in self.sites.visitors):
             self.end()
 
 

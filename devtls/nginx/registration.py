@@ -100,6 +100,7 @@ class Registration:
         self._awaiting = 0
         self._patient_until = 0.0
         self._has_replaced = False
+        self._successor: subprocess.Popen[bytes] | None = None
         self.greeting: Greeting | None = None
 
     def open(self) -> None:
@@ -167,21 +168,23 @@ class Registration:
         """Have a keeper of today take over: it waits until the old one frees the way, which goes on serving."""
         self._nginx = greeting.nginx
         try:
-            successor = self._start(greeting)
+            self._successor = self._start(greeting)
         except (DevtlsError, OSError):
             self.update()  # nginx is gone from the disk: what runs is all there is
             return
-        self._reap(successor)
+        self._reap()
         self._owner.gateway_is_replaced(greeting)
         if self._link:
             self._link.send({"do": "hand-over"})
 
-    def _reap(self, successor: subprocess.Popen[bytes]) -> None:
+    def _reap(self) -> None:
         """Its first process ends once it listens; until then connecting is what tells."""
-        if successor.poll() is None:
-            self._loop.call_later(PAUSE, lambda: self._reap(successor))
-        elif successor.stdout:
-            successor.stdout.close()
+        if self._successor and self._successor.poll() is not None:
+            if self._successor.stdout:
+                self._successor.stdout.close()
+            self._successor = None
+        elif self._successor:
+            self._loop.call_later(PAUSE / 10, self._reap)
 
     def _look(self, starting: subprocess.Popen[bytes]) -> None:
         status = starting.poll()

@@ -11,6 +11,7 @@ from devtls.supervise import state as states
 from devtls.supervise.output import LogFile
 from devtls.supervise.service import ServiceRunner
 from devtls.system import ports, processes
+from devtls.system.proxy import without_proxy
 
 if TYPE_CHECKING:
     from devtls.model import Service, Target
@@ -237,8 +238,11 @@ class Services:
         )
 
     def _environment_of(self, service: Service) -> dict[str, str]:
-        """The user's environment, then what tells the app where it lives, then what the user said for this service."""
-        return {
+        """The user's environment, then what tells the app where it lives, then what the user said for this service.
+
+        No proxy is asked for what is served here, whoever said that there is one.
+        """
+        environment = {
             VITE_HOST: self._setup.project.domains[0],
             **self._setup.environment,
             **self._setup.trust.get(service.name, {}),
@@ -247,6 +251,7 @@ class Services:
             "DEVTLS_URL": f"https://{authority_of(self._setup.names[0], self._setup.https_port)}",
             **service.environment,
         }
+        return environment | without_proxy(environment, self._setup.hosts)
 
     def _url(self, name: str) -> str:
         """Where a browser finds a service: the first domain, and the path of its route."""

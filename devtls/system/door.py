@@ -56,6 +56,10 @@ def done_line(operation: Operation) -> str:
             return f"install {name}"
         case root.RemoveRoot(name=name):
             return f"remove {name}"
+        case root.LowerPorts():
+            return "lower-ports"
+        case root.RestorePorts():
+            return "restore-ports"
         case root.Bind():
             return "bind"
         case _:

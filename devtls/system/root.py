@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
 
+from devtls.system import low_ports
 from devtls.system.root_script import DONE, FAILED, SAID, STARTED, Anchors, Status, render_script
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 HOSTS = Path("/etc/hosts")
 # Absolute, so that no program of the user's PATH asks for the password; the last is NixOS.
 SUDO_PLACES = ("/usr/bin/sudo", "/bin/sudo", "/usr/local/bin/sudo", "/run/wrappers/bin/sudo")
+LOWER_BY_HAND = f"  sudo sysctl -w net.ipv4.ip_unprivileged_port_start={low_ports.LOW}"
 SHOWN = 8  # lines of what a failed tool said
 PATIENCE = 600.0  # seconds; a person looks for a password, sudo gives up after five minutes itself
 
@@ -55,6 +57,16 @@ class RemoveRoot(Struct, frozen=True):
     anchors: Anchors
 
 
+class LowerPorts(Struct, frozen=True):
+    """Let every user listen on the ports from 80 up, now and after each start; `low_ports` has the file's form."""
+
+
+class RestorePorts(Struct, frozen=True):
+    """Remove the file of `LowerPorts`, and set what it says that there was before: this."""
+
+    before: int
+
+
 class Bind(Struct, frozen=True):
     """Bind endpoints as the user and pass the sockets to who listens on this Unix socket; at most one in a call."""
 
@@ -62,7 +74,7 @@ class Bind(Struct, frozen=True):
     socket: Path
 
 
-Operation = EditHosts | InstallRoot | RemoveRoot | Bind
+Operation = EditHosts | InstallRoot | RemoveRoot | LowerPorts | RestorePorts | Bind
 
 
 class RootCall(Struct, frozen=True):
@@ -117,6 +129,8 @@ VERBS: dict[type[Operation], str] = {
     EditHosts: "hosts",
     InstallRoot: "install",
     RemoveRoot: "remove",
+    LowerPorts: "lower-ports",
+    RestorePorts: "restore-ports",
     Bind: "bind",
 }
 RootResult = RootDone | RootRefused | HostsChanged | RootFailed
@@ -158,6 +172,25 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
         "there is no room left on the disk of the system store; it is as it was",
         ("Make room there, then run the same command again:", "  df -h /etc /var"),
     ),
+    Status.NO_PORT_SETTING: (
+        f"this system has no net.ipv4.ip_unprivileged_port_start, or no {low_ports.FILE.parent} to keep it in",
+        ("Go without: `devtls up` binds the ports through sudo, or serves on 8443.",),
+    ),
+    Status.PORTS_NOT_OURS: (
+        f"{low_ports.FILE} is not as devtls wrote it; file and value are as they were",
+        ("Look at it, and remove it if nobody needs it:", f"  cat {low_ports.FILE}", f"  sudo rm {low_ports.FILE}"),
+    ),
+    Status.PORTS_NOT_SET: (
+        "root may not set net.ipv4.ip_unprivileged_port_start here, as in most containers; it is as it was",
+        ("Set it where the container is started:", "  docker run --sysctl net.ipv4.ip_unprivileged_port_start=80 …"),
+    ),
+    Status.PORTS_NOT_KEPT: (
+        f"{low_ports.FILE.parent} could not be written; the first port for every user is what it was",
+        (
+            "Make room or set its permissions, or set it where this system's configuration is made; until it restarts:",
+            LOWER_BY_HAND,
+        ),
+    ),
     Status.NO_SETPRIV: ("there is no /usr/bin/setpriv", ("Install it:", "  sudo apt install util-linux")),
 }
 
@@ -165,7 +198,7 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
 def render_call(
     operations: Sequence[Operation], *, uid: int, gid: int, python: str = sys.executable, has_groups: bool | None = None
 ) -> RootCall:
-    """Return the one call that does all of them, in the order: hosts, store, ports.
+    """Return the one call that does all of them, in the order: hosts, store, who may bind, ports.
 
     Args:
         operations: what to do; a call without any is a bug.
@@ -188,6 +221,10 @@ def render_call(
                 stdin.append(pem)
             case RemoveRoot(name, _):
                 words += ["remove", name]
+            case LowerPorts():
+                words += ["lower-ports", str(uid)]
+            case RestorePorts():
+                words += ["restore-ports"]
             case Bind(endpoints, socket):
                 groups = "--init-groups" if (_is_known(uid) if has_groups is None else has_groups) else "--clear-groups"
                 binder = [python, "-I", os.fspath(Path(__file__).with_name("binder.py")), os.fspath(socket)]
@@ -273,7 +310,7 @@ def _has_started(ended: Completed) -> bool:
 
 
 def _turn(operation: Operation) -> int:
-    return (EditHosts, InstallRoot, RemoveRoot, Bind).index(type(operation))
+    return list(VERBS).index(type(operation))
 
 
 def _is_known(uid: int) -> bool:
@@ -302,6 +339,14 @@ def _render_change(operation: Operation) -> list[str]:
             return [f"trust {name}: {anchors.file(name)}, {anchors.after_adding}"]
         case RemoveRoot(name, anchors):
             return [f"stop trusting {name}: {anchors.file(name)}, {anchors.after_removing}"]
+        case LowerPorts():
+            setting = f"net.ipv4.ip_unprivileged_port_start={low_ports.LOW}"
+            return [
+                f"let every user of this machine listen on the ports from {low_ports.LOW} up:",
+                f"  set {setting} now, and at each start by {low_ports.FILE}",
+            ]
+        case RestorePorts(before):
+            return [f"set net.ipv4.ip_unprivileged_port_start={before} again, and remove {low_ports.FILE}"]
         case Bind(endpoints):
             return [f"bind {', '.join(map(str, endpoints))}, as you"]
         case _:

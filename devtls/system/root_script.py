@@ -2,9 +2,9 @@
 
 It is printed before it runs, so it is written to be read, and has only the parts that the call needs.
 
-Words: `hosts SHA256 LENGTH`, `install NAME LENGTH`, `remove NAME`, and last `bind UID GID GROUPS COMMAND…`. It trusts
-none of them: everything is checked before the first change, and what the words say is never run, only compared and
-copied; the command of `bind` runs as the user.
+Words: `hosts SHA256 LENGTH`, `install NAME LENGTH`, `remove NAME`, `lower-ports UID`, `restore-ports`, and last
+`bind UID GID GROUPS COMMAND…`. It trusts none of them: everything is checked before the first change, and what the
+words say is never run, only compared and copied; the command of `bind` runs as the user.
 
 Standard output has a line "devtls: started", then for each change "devtls: done …" or "devtls: failed STATUS …": what
 cannot be done does not keep the rest from being done. "devtls: said …" is what a store's own tool said when it failed.
@@ -42,6 +42,10 @@ class Status(IntEnum):
     NO_SETPRIV = 48
     NO_ROOM = 49
     NO_OPENSSL = 50
+    NO_PORT_SETTING = 60
+    PORTS_NOT_OURS = 61
+    PORTS_NOT_SET = 62
+    PORTS_NOT_KEPT = 63
 
 
 class Anchors(Struct, frozen=True):
@@ -71,7 +75,7 @@ class Anchors(Struct, frozen=True):
 
 
 def render_script(words: Collection[str], anchors: Anchors | None = None) -> str:
-    """Return the program for a call with these words: "hosts", "install", "remove", "bind"; two of them need anchors.
+    """Return the program for a call with these words, keys of `LOOK`; "install" and "remove" need anchors.
 
     Raises:
         ValueError: the anchors are missing, or no plain words.
@@ -81,6 +85,7 @@ def render_script(words: Collection[str], anchors: Anchors | None = None) -> str
         BEGIN,
         CHECK_HOSTS if "hosts" in words else "",
         *([_describe(anchors, words), CHECK_STORE] if has_store else []),
+        CHECK_ASKER if "lower-ports" in words else "",
         CHECK_BIND if "bind" in words else "",
         READ_WORDS,
         *[LOOK[word] for word in LOOK if word in words],
@@ -88,6 +93,9 @@ def render_script(words: Collection[str], anchors: Anchors | None = None) -> str
         CHANGE_HOSTS if "hosts" in words else "",
         TELL_JAVA if "remove" in words and anchors and anchors.java_hook else "",
         CHANGE_STORE if has_store else "",
+        PORTS if "lower-ports" in words or "restore-ports" in words else "",
+        LOWER_PORTS if "lower-ports" in words else "",
+        RESTORE_PORTS if "restore-ports" in words else "",
         BIND if "bind" in words else "",
     ]
     return "".join(parts)
@@ -188,6 +196,13 @@ check_bind() {
 }
 """
 
+CHECK_ASKER = r"""
+check_asker() {
+  case $1 in '' | *[!0-9]*) fail 41 "bad user $1" ;; esac
+  [ "${SUDO_UID:-$1}" = "$1" ] || fail 41 'low ports are for another user'
+}
+"""
+
 READ_WORDS = r"""
 while [ $# -gt 0 ]; do
   case $1 in
@@ -197,6 +212,8 @@ LOOK = {
     "install": """    install) check_name "$2"; take "$3" "$work/$2"; check_root "$work/$2"
       installs="$installs $2"; shift 3 ;;\n""",
     "remove": """    remove) check_name "$2"; removes="$removes $2"; shift 2 ;;\n""",
+    "lower-ports": """    lower-ports) check_asker "$2"; asker=$2; shift 2 ;;\n""",
+    "restore-ports": """    restore-ports) shift ;;\n""",
     "bind": """    bind) check_bind "$@"; break ;;\n""",
 }
 END_OF_WORDS = r"""    *) fail 41 "unknown word $1" ;;
@@ -288,6 +305,62 @@ else
 fi
 for name in $installs; do echo "devtls: $verdict install $name"; done
 for name in $removes; do echo "devtls: $verdict remove $name"; done
+"""
+
+# The file is there before the value is changed, and goes after it, so that what was begun can always be taken back.
+PORTS = r"""
+# --- the first port that every user may listen on: its value now, and the file that sets it at each start
+port_value=/proc/sys/net/ipv4/ip_unprivileged_port_start
+port_file=/etc/sysctl.d/50-devtls-low-ports.conf
+port_lines() {
+  echo '# devtls: every user of this machine may listen on the ports from 80 up; `devtls clean` takes that back'
+  echo "# devtls: asked for by user $1; it was $2 before"
+  echo 'net.ipv4.ip_unprivileged_port_start=80'
+}
+is_ours() {
+  [ -f "$1" ] && [ ! -L "$1" ] || return 1
+  asked=$(sed -n 's/^# devtls: asked for by user \([0-9]*\); it was \([0-9]*\) before$/\1 \2/p' "$1")
+  before=${asked#* }
+  port_lines "${asked% *}" "$before" | cmp -s - "$1"
+}
+has_port_file() { [ -e "$port_file" ] || [ -L "$port_file" ]; }
+set_ports() { echo "$1" > "$port_value" && [ "$(cat "$port_value")" = "$1" ]; }
+"""
+LOWER_PORTS = r"""
+keep_ports() {
+  new=$(mktemp "${port_file%/*}/.devtls.XXXXXX") || return 1
+  port_lines "$asker" "$(cat "$port_value")" > "$new" && is_ours "$new" && chmod 644 "$new" &&
+    mv -f -- "$new" "$port_file" && return 0
+  rm -f -- "$new"
+  return 1
+}
+lower_ports() {
+  [ -f "$port_value" ] && [ -d "${port_file%/*}" ] || return 60
+  [ "$(cat "$port_value")" -gt 80 ] || return 0
+  made=''
+  if has_port_file; then
+    is_ours "$port_file" || return 61
+  else
+    keep_ports || return 63
+    made=yes
+  fi
+  set_ports 80 && return 0
+  [ -z "$made" ] || rm -f -- "$port_file"
+  return 62
+}
+if lower_ports; then echo 'devtls: done lower-ports'; else echo "devtls: failed $? lower-ports"; fi
+"""
+RESTORE_PORTS = r"""
+restore_ports() {
+  has_port_file || return 0
+  is_ours "$port_file" || return 61
+  now=$(cat "$port_value")
+  [ "$now" != 80 ] || set_ports "$before" || return 62
+  rm -f -- "$port_file" && return 0
+  set_ports "$now" || :
+  return 63
+}
+if restore_ports; then echo 'devtls: done restore-ports'; else echo "devtls: failed $? restore-ports"; fi
 """
 
 BIND = r"""

@@ -183,7 +183,8 @@ def test_each_worktree_is_served_under_its_branch_beside_the_main_checkout(machi
 
 
 def test_on_the_lan_only_those_are_served_who_said_so(machine: Machine) -> None:
-    cards = "ip link add lan0 type veth peer name lan1 && ip link set lan1 up && ip addr add 10.9.8.7/24 dev lan0 && ip link set lan0 up"
+    cards = "ip link add lan0 type veth peer name lan1 && ip link set lan1 up"
+    cards += " && ip addr add 10.9.8.7/24 dev lan0 && ip link set lan0 up"
     machine.run(["sh", "-c", cards], user="root", check=True)
     first, second = (bring_small_app(machine, name) for name in ("one", "two"))
     running = up(machine, first, "love.cat", "--lan", "--app", small_app())

@@ -206,7 +206,7 @@ def test_a_user_without_sudo_gets_8443_and_the_command_for_443(make_machine: Cal
     said = running.output
     assert re.search(r"^✓ https://love\.cat(\.localhost)?:8443 +200 ", said, re.MULTILINE), said
     assert re.search(r"^✓ wss://love\.cat(\.localhost)?:8443/chat +101 ", said, re.MULTILINE), said
-    assert "sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80" in said
+    assert "  devtls trust --low-ports" in said
     assert "https://love.cat.localhost:8443" in said
     assert "# devtls" not in machine.read("/etc/hosts")
     assert machine.listening() == {"127.0.0.1:8443", "[::1]:8443", "127.0.0.1:8080", "[::1]:8080", "127.0.0.1:3000"}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor import examine, host_for, judge_client
+from devtls.doctor import examine, host_for, judge_client, judge_ports
 from devtls.model import Authority, Verdict
+from devtls.system.low_ports import Kept, LowPorts
 from devtls.system.paths import Paths
 from devtls.trust.clients import CLIENTS, FoundClient
 from devtls.trust.handshakes import Told
@@ -55,6 +56,26 @@ def test_a_client_that_accepts_is_told_with_the_names() -> None:
 
 def test_the_local_authority_is_asked_about_by_a_name_that_no_browser_treats_apart() -> None:
     assert (host_for(LOVE), host_for(LOCAL)) == ("love.cat", "devtls.test")
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "words"),
+    [
+        (LowPorts(1024), None, ""),
+        (LowPorts(None), None, ""),
+        (LowPorts(80, Kept(1000, 1024)), Verdict.PASSED, "by user 1000"),
+        (LowPorts(0), Verdict.PASSED, "not of devtls"),
+        (LowPorts(1024, Kept(1000, 1024)), Verdict.NOTED, "from 1024 up only"),
+        (LowPorts(80, is_changed=True), Verdict.NOTED, "not as devtls wrote it"),
+    ],
+)
+def test_who_may_listen_on_443_is_told_when_it_is_not_root_alone(
+    found: LowPorts, verdict: Verdict | None, words: str
+) -> None:
+    checks = list(judge_ports(found))
+    assert [check.verdict for check in checks] == ([verdict] if verdict else [])
+    assert all(words in check.fact for check in checks)
+    assert all(bool(check.cure) == (check.verdict is Verdict.NOTED) for check in checks)
 
 
 def test_a_name_without_an_authority_is_broken_and_says_the_command(tmp_path: Path) -> None:

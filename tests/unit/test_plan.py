@@ -15,6 +15,7 @@ from devtls.plan import (
     EditHosts,
     Found,
     IssueLeaf,
+    LowerPorts,
     Plan,
     Port,
     PortState,
@@ -26,6 +27,7 @@ from devtls.plan import (
     TrustRoots,
     hosts_of,
     make_plan,
+    make_ports_plan,
     make_trust_plan,
     subtrees_of,
 )
@@ -173,9 +175,20 @@ def test_without_root_it_serves_on_8443_and_says_the_one_command() -> None:
     ]
     ((fact, cure),) = [notice for notice in plan.notices if "it is served on 8443" in notice[0]]
     assert "port 443 needs root" in fact
-    assert [line for line in cure if line.startswith("  ")] == [
-        "  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80"
-    ]
+    assert [line for line in cure if line.startswith("  ")] == ["  devtls trust --low-ports"]
+    plan = make_plan(project(), replace(ROOTLESS, has_sudo=False))
+    ((_fact, cure),) = [notice for notice in plan.notices if "it is served on 8443" in notice[0]]
+    assert cure[-1] == '  su -c "/sbin/sysctl -w net.ipv4.ip_unprivileged_port_start=80"'
+
+
+def test_low_ports_are_lowered_once_and_who_keeps_them_low_is_told() -> None:
+    plan = make_ports_plan(is_low=False, is_kept=False)
+    assert (plan.items, plan.needs_root) == ((LowerPorts(),), True)
+    plan = make_ports_plan(is_low=True, is_kept=True)
+    assert plan.items == (Already("ports from 80 up", "every user of this machine may listen on them"),)
+    (item,) = make_ports_plan(is_low=True, is_kept=False).items
+    assert isinstance(item, Already)
+    assert item.fact.endswith("by a setting that is not of devtls")
 
 
 def test_without_root_the_hosts_line_is_told_and_a_name_that_works_anyway() -> None:

@@ -59,6 +59,8 @@ def test_no_word_at_all_is_answered_with_the_help_and_2(terminal: Terminal) -> N
         (["up", "--https-port", "65536"], "Invalid value for '--https-port'"),
         (["up", "--timeout", "soon"], "Invalid value for '--timeout'"),
         (["logs", "--tail", "-1"], "Invalid value for '-n' / '--tail'"),
+        (["trust", "--low-ports", "love.cat"], "--low-ports stands alone"),
+        (["untrust", "--low-ports", "love.cat"], "--low-ports stands alone"),
         (["down", "extra"], "Got unexpected extra argument"),
     ],
 )

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from devtls.errors import DevtlsError, NotRunningError
 from devtls.model import Endpoint
 from devtls.nginx.binary import Nginx, stamp_of
-from devtls.nginx.keeper import LARGEST_LOG, LONELY, MOVING, RELIEF, RESTART_AFTER, YIELDING, Keeper
+from devtls.nginx.keeper import LARGEST_LOG, LONELY, MOVING, RELIEF, RESTART_AFTER, Keeper
 from devtls.nginx.protocol import Setup, parse_registration, parse_setup, render_setup
+from devtls.nginx.sites import YIELDING
 from devtls.system.channel import Client, Link, Message
 from devtls.system.loop import Loop
 from devtls.system.processes import Identity
@@ -121,7 +122,7 @@ class Stage:
         setup = Setup(folder, folder / "gateway.sock", find_templates({}), NGINX, https, (), expected=expected)
         self.keeper = Keeper(self.loop, setup)
         self.master = FakeMaster(folder)
-        self.keeper.master = self.master  # type: ignore[assignment] # it does what the keeper asks of one
+        self.keeper.master = self.keeper.sites.master = self.master  # type: ignore[assignment] # it does what is asked of one
         self.keeper.open()
         self.projects: list[Project] = []
 
@@ -158,7 +159,7 @@ class Stage:
             project.link.close()
             for descriptor in project.descriptors:
                 os.close(descriptor)
-        for visitor in tuple(self.keeper.visitors):
+        for visitor in tuple(self.keeper.sites.visitors):
             if visitor.link:
                 visitor.link.close()
         self.keeper.end()
@@ -215,7 +216,7 @@ def test_a_domain_is_free_again_once_its_project_is_gone(stage: Stage) -> None:
     stage.visit_and_register("purr.cat")
     first = stage.visit_and_register("love.cat")
     first.link.close()
-    stage.until(lambda: len(stage.keeper.visitors) == 1)
+    stage.until(lambda: len(stage.keeper.sites.visitors) == 1)
     stage.visit_and_register("love.cat")
 
 
@@ -244,7 +245,7 @@ def test_a_project_may_describe_its_site_anew(stage: Stage) -> None:
     project.register("love.cat", site="moved")
     stage.until(lambda: len(stage.master.served) == 2)
     assert stage.master.served[-1] == ["moved"]
-    assert len(stage.keeper.visitors) == 1
+    assert len(stage.keeper.sites.visitors) == 1
 
 
 def test_changes_wait_for_the_one_that_is_on_its_way(stage: Stage) -> None:
@@ -253,7 +254,7 @@ def test_changes_wait_for_the_one_that_is_on_its_way(stage: Stage) -> None:
     first.register("love.cat")
     stage.until(lambda: stage.master.going_live)
     second.register("purr.cat")
-    stage.until(lambda: stage.keeper.changes)
+    stage.until(lambda: stage.keeper.sites.changes)
     assert stage.master.served == [["love.cat"]]
     stage.master.going_live.pop()()
     stage.until(lambda: {"is": "registered"} in first.heard)
@@ -267,11 +268,11 @@ def test_who_leaves_while_it_waits_is_not_served(stage: Stage) -> None:
     first.register("love.cat")
     stage.until(lambda: stage.master.going_live)
     second.register("purr.cat")
-    stage.until(lambda: stage.keeper.changes)
+    stage.until(lambda: stage.keeper.sites.changes)
     second.link.close()
-    stage.until(lambda: len(stage.keeper.changes) == 2)
+    stage.until(lambda: len(stage.keeper.sites.changes) == 2)
     stage.master.going_live.pop()()
-    assert (stage.master.served, len(stage.keeper.visitors)) == ([["love.cat"]], 1)
+    assert (stage.master.served, len(stage.keeper.sites.visitors)) == ([["love.cat"]], 1)
 
 
 def test_a_goodbye_is_answered_once_the_site_is_gone(stage: Stage) -> None:
@@ -395,7 +396,7 @@ def test_a_keeper_that_somebody_may_yet_register_with_stays(stage: Stage) -> Non
     stage.pass_time(LONELY)
     assert not stage.keeper.ending
     visitor.link.close()
-    stage.until(lambda: not stage.keeper.visitors)
+    stage.until(lambda: not stage.keeper.sites.visitors)
     stage.pass_time(LONELY)
     assert stage.keeper.ending
 
@@ -486,7 +487,7 @@ def test_of_those_that_come_at_once_only_the_bad_one_is_refused(stage: Stage) ->
     good.register("good.cat")
     bad.register("bad.cat", site="nonsense")
     other.register("other.cat")
-    stage.until(lambda: len(stage.keeper.changes) == 3)
+    stage.until(lambda: len(stage.keeper.sites.changes) == 3)
     stage.master.is_slow = False
     stage.master.going_live.pop()()
     stage.until(lambda: {"is": "registered"} in other.heard)
@@ -506,7 +507,7 @@ def test_who_is_forced_in_has_the_domain_once_its_owner_yields(stage: Stage) -> 
     owner.register("www.love.cat")
     stage.until(lambda: {"is": "registered"} in taker.heard)
     assert stage.master.served[-1] == ["www.love.cat", "taker"]
-    assert stage.keeper.insisting == {}
+    assert stage.keeper.sites.insisting == {}
 
 
 def test_an_owner_that_does_not_answer_is_not_served_any_more(stage: Stage) -> None:
@@ -563,7 +564,7 @@ def test_a_successor_serves_once_all_have_come_over(tmp_path: Path) -> None:
     stage = Stage(tmp_path, expected=2)
     first = stage.visit()
     first.register("love.cat")
-    stage.until(lambda: stage.keeper.changes)
+    stage.until(lambda: stage.keeper.sites.changes)
     stage.loop.turn(0)
     assert stage.master.served == []
     stage.visit_and_register("purr.cat")
@@ -575,7 +576,7 @@ def test_a_successor_waits_five_seconds_for_those_who_do_not_come(tmp_path: Path
     stage = Stage(tmp_path, expected=2)
     first = stage.visit()
     first.register("love.cat")
-    stage.until(lambda: stage.keeper.changes)
+    stage.until(lambda: stage.keeper.sites.changes)
     stage.pass_time(MOVING)
     stage.until(lambda: {"is": "registered"} in first.heard)
     stage.close()

@@ -312,5 +312,6 @@ def test_an_outdated_keeper_is_asked_to_hand_over_and_its_successor_comes(stage:
     stage.until(lambda: ("refused", "message") in stage.told)  # a real one, that does not know our site
     assert stage.registration.greeting
     assert stage.registration.greeting.version == __version__
+    stage.until(lambda: stage.registration._successor is None)
     stage.registration.goodbye()
     stage.until(lambda: ("gone", True) in stage.told)

@@ -172,6 +172,16 @@ def test_an_app_is_told_where_it_lives_and_the_user_has_the_last_word(stage: Sta
     }
 
 
+def test_an_app_asks_no_proxy_for_what_is_served_here(tmp_path: Path) -> None:
+    environment = {"https_proxy": "http://proxy.corp:3128", "NO_PROXY": ".corp"}
+    stage = Stage(make_setup(tmp_path, environment=environment))
+    found = stage.services._environment_of(stage.web)
+    stage.loop.close()
+    assert found["https_proxy"] == environment["https_proxy"]
+    assert found["no_proxy"] == found["NO_PROXY"]
+    assert found["NO_PROXY"].startswith(".corp,love.cat,love.cat.localhost,localhost,")
+
+
 def test_what_a_service_prints_is_passed_on(stage: Stage) -> None:
     stage.services.on_output(stage.web, b"one\ntwo\n")
     assert stage.voice.passed == [("web", b"one\ntwo\n")]

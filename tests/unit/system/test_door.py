@@ -3,7 +3,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from devtls.system.door import MOST_CALLS, ask_root, done_line
-from devtls.system.root import Bind, EditHosts, InstallRoot, Operation, RemoveRoot, RootCall, RootDone, RootFailed
+from devtls.system.root import (
+    Bind,
+    EditHosts,
+    InstallRoot,
+    LowerPorts,
+    Operation,
+    RemoveRoot,
+    RestorePorts,
+    RootCall,
+    RootDone,
+    RootFailed,
+)
 from devtls.system.root_script import Status
 from devtls.system.run import Completed
 from devtls.trust.debian import DEBIAN
@@ -64,11 +75,15 @@ def test_what_root_says_of_each_operation_is_known(tmp_path: Path) -> None:
         EditHosts(OLD, NEW),
         InstallRoot("devtls-1a2b3c4d", b"", DEBIAN.anchors),
         RemoveRoot("devtls-1a2b3c4d", DEBIAN.anchors),
+        LowerPorts(),
+        RestorePorts(1024),
         Bind((), tmp_path),
     ]
     assert [done_line(each) for each in operations] == [
         "hosts",
         "install devtls-1a2b3c4d",
         "remove devtls-1a2b3c4d",
+        "lower-ports",
+        "restore-ports",
         "bind",
     ]

@@ -101,6 +101,16 @@ def test_everything_that_will_run_is_in_the_text() -> None:
     assert all(line in rendered.text for line in render_script({"hosts"}).splitlines())
 
 
+def test_lowering_the_ports_is_told_with_what_it_means_and_asks_for_this_user() -> None:
+    rendered = call(root.LowerPorts())
+    assert words_of(rendered) == ("lower-ports", "1000")
+    assert rendered.text.startswith("let every user of this machine listen on the ports from 80 up:\n  set net.ipv4.")
+    back = call(root.RestorePorts(1024))
+    assert words_of(back) == ("restore-ports",)
+    assert back.text.startswith("set net.ipv4.ip_unprivileged_port_start=1024 again, and remove /etc/sysctl.d/")
+    assert "lower_ports" not in back.text
+
+
 def test_a_call_has_only_the_parts_that_it_needs() -> None:
     text = call(root.Bind((Endpoint("127.0.0.1", 443),), Path("/run/s"))).text
     assert "setpriv" in text
