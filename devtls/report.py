@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from devtls.errors import DevtlsError
+    from devtls.model import Endpoint
     from devtls.plan import Item, Plan
 
 SUBJECT_WIDTH = 34  # characters; a longer subject pushes its fact to the right
@@ -131,9 +132,7 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
             return f"past their date: {store}", ", ".join(f"devtls-{each}" for each in ids)
         case BindPorts(https, http, needs_root):
             ports = " and ".join(str(endpoints[0].port) for endpoints in (https, http) if endpoints)
-            if not all(is_loopback(endpoint.host) for endpoint in https):
-                return f"port {ports}", "for your whole network"
-            return f"port {ports}", "bound through sudo, held by you" if needs_root else "on this machine only"
+            return f"port {ports}", _describe_reach(https, needs_root=needs_root)
         case LowerPorts():
             return "ports from 80 up", "every user of this machine may listen on them"
         case StartGateway(nginx):
@@ -144,6 +143,12 @@ def describe_item(item: Item) -> tuple[str, str]:  # noqa: C901, PLR0911 - one l
             return f"{name}: {shlex.join(argv)}", f"PORT={port}"
         case _:
             assert_never(item)
+
+
+def _describe_reach(https: Sequence[Endpoint], *, needs_root: bool) -> str:
+    if not all(is_loopback(endpoint.host) for endpoint in https):
+        return "for your whole network"
+    return "bound through sudo, held by you" if needs_root else "on this machine only"
 
 
 def render_notices(notices: Iterable[tuple[str, tuple[str, ...]]], style: Style) -> list[str]:

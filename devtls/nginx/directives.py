@@ -108,9 +108,10 @@ DOTS = re.compile(r"(?:^|/)\.+(?:/|$)")  # a part of a path that goes up, or wou
 ONE_URI = re.compile(r"(?P<before>(?:/[^$]*)?)\$uri(?P<after>[^$]*)")
 MIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*/[A-Za-z0-9][A-Za-z0-9.+-]*")
 EXTENSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# nginx does not tidy a URI that was rewritten: "/../.ssh" would be looked up as it is.
+# nginx does not tidy a URI that was rewritten: "/../.ssh" would be looked up as it is. So each location of the user's
+# looks first; ours pass on, and one of ours is "/", so that no URI is in none.
 CLIMBS = r"[^/]|(?:[\s\S]*/)?\.\.(?:/|$)"
-UNWRAPPABLE = re.compile(r"\(\*|\(\?[a-z^-]*x")  # patterns that mean something else inside another one
+UNWRAPPABLE = re.compile(r"\(\*|\(\?[A-Za-z^-]*x")  # patterns that mean something else inside another one
 ELSEWHERES = ("http://", "https://", "$scheme://")  # what is sent back to the browser
 DEEPEST = 8  # blocks in blocks; nobody needs more, and reading them is recursive
 LONGEST = 64 * 1024  # characters; a text is read again at each start
@@ -174,7 +175,8 @@ def parse_own(own: OwnText) -> tuple[Directive, ...]:
     """
     problems: list[Problem] = []
     tree = _read(own, problems)
-    found = _Checker(own, problems).check(tree, _Place("server" if own.context == "server" else "route"))
+    outside = _Place("server", "location") if own.context == "server" else _Place("route", "service")
+    found = _Checker(own, problems).check(tree, outside)
     if problems:
         problems.sort(key=lambda each: int(each.origin.rpartition(":")[2]))
         facts = dict.fromkeys(f"{each.origin}: {each.fact}" for each in problems)
@@ -376,13 +378,13 @@ class _Place(Struct, frozen=True):
 
     Attributes:
         kind: of block.
+        goal: what a request comes to after it: a location, the service of a route, or a folder.
         serves: what is not answered otherwise is looked for in a folder.
-        passes_on: it is sent to the service instead, or goes on to a location; so its URI may be anything.
     """
 
     kind: Kind
+    goal: Literal["location", "service", "folder"]
     serves: bool = False
-    passes_on: bool = True
 
 
 class _Checker:
@@ -438,7 +440,7 @@ class _Checker:
             if each.name == "alias" and not _is_tight(sign, path, each.parameters):
                 cure = "End the location and its alias in a slash, or use root."
                 self.refuse(each, "this alias would let more be reached than its folder", cure)
-        inside = self.check(block, _Place("location", serves, passes_on))
+        inside = self.check(block, _Place("location", "service" if passes_on else "folder", serves))
         if not passes_on:
             refusal = Directive("return", ("404",), directive.origin)
             inside = (Directive("if", _climbing(sign, path), directive.origin, (refusal,)), *inside)
@@ -485,14 +487,17 @@ class _Checker:
         return (absolute, Directive("disable_symlinks", ("on", f"from={self.project}"), directive.origin))
 
     def rewrite(self, directive: Directive, place: _Place) -> tuple[Directive, ...]:
+        """A URI may be computed where the service gets it, or where a location gets it and looks at it first."""
         uri = directive.parameters[1] if len(directive.parameters) > 1 else "/"
-        if uri.startswith(ELSEWHERES):
-            return (directive,)
+        flags = {*directive.parameters[2:]}
         path = uri.split("?")[0]
-        if DOTS.search(path) or not path.startswith(("/", "$")):
-            return self.refuse(directive, f"`{uri}` is not a plain path", "Begin it with a slash, without `..`.")
-        # Only these go to a location anew, and so past its guard, whatever stands behind them: `break` does not.
-        if "$" in path and not place.passes_on and not {"last", "redirect", "permanent"} & {*directive.parameters[2:]}:
+        if uri.startswith(ELSEWHERES) or ("break" in flags and place.goal == "service" and path.startswith("$")):
+            return (directive,)
+        # One that does not begin with a slash would be in no location at all, and looked for beside the root.
+        if DOTS.search(path) or not path.startswith("/"):
+            return self.refuse(directive, f"`{uri}` is not a plain path", "Begin it with a slash, without `..`: /$1")
+        # Only these leave a location, whatever stands behind them: after the others a `break` would serve the file.
+        if "$" in path and place.goal == "folder" and not {"last", "redirect", "permanent"} & flags:
             fact = "what is computed must not be served from a folder unseen"
             return self.refuse(directive, fact, "End it with `last`, or return the URL.")
         return (directive,)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devtls.errors import DevtlsError
@@ -22,6 +23,7 @@ LOOK_EVERY = 0.004  # s; a reload is live after 51-116 ms, nearly all of it ngin
 RELOAD_PATIENCE = 15.0  # s; a thousand certificates are read in less than one
 PATIENCE = 2.0  # s; TERM ends nginx in 0.1 s, whatever connections are open
 MOST_GENERATIONS = 8  # of retired workers that still have WebSockets; 6 reloads with 1,000 of them cost 45 MB
+MASTER, WORKER = "nginx: master process", "nginx: worker process"  # their titles
 RETIRING = "shutting down"  # what nginx puts in the title of a worker that takes no more connections
 
 
@@ -69,6 +71,8 @@ class Master:
 
     def start(self, live: Callable[[], None]) -> None:
         """Start it, and call `live` when its workers take connections."""
+        # Workers that outlived their master and keeper, killed together, would go on taking connections beside ours.
+        self._end_strays(signal.SIGQUIT)
         with (self._folder / "gateway.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._argv(self._folder / "live"), "-g", "daemon off;"],
@@ -78,7 +82,7 @@ class Master:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_keeper,  # noqa: PLW1509 - the keeper has one thread
+                preexec_fn=partial(_die_with_keeper, os.getpid()),  # noqa: PLW1509 - the keeper has one thread
             )
         self._when_live(frozenset(), live, self._loop.clock() + RELOAD_PATIENCE)
 
@@ -170,9 +174,19 @@ class Master:
             processes.send(oldest, signal.SIGTERM)
 
     def _end_strays(self, number: signal.Signals) -> None:
-        processes.send(processes.descendants(os.getpid()), number)
+        processes.send(self._strays(), number)
+
+    def _strays(self) -> tuple[processes.Identity, ...]:
+        """What is below the keeper, and the workers of one that was killed, which it has not adopted.
+
+        Those of a predecessor, which have their master, serve until this one does.
+        """
+        orphans = processes.find_using(self._folder, WORKER, unless_below=MASTER)
+        return (*processes.descendants(os.getpid()), *orphans)
 
 
-def _die_with_keeper() -> None:
+def _die_with_keeper(keeper: int) -> None:
     """Nothing may hold :443 when its keeper was killed: the next one starts from the same sockets."""
     processes.set_parent_death_signal(signal.SIGTERM)
+    if os.getppid() != keeper:  # it died before the line above
+        os.kill(os.getpid(), signal.SIGTERM)

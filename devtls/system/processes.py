@@ -120,6 +120,23 @@ def find_marked(name: str, value: str) -> tuple[Identity, ...]:
     )
 
 
+def find_using(folder: Path, title: str, *, unless_below: str) -> tuple[Identity, ...]:
+    """Return this user's processes that go by a title and have a file in a folder open; none but on Linux.
+
+    Those whose parent goes by the title `unless_below` are left out.
+    """
+    entry, parent, within = title.encode(), unless_below.encode(), f"{folder.resolve()}/"
+    return tuple(
+        row.identity
+        for row in (_rows() if LINUX else ())
+        if row.is_alive
+        and _is_ours(row.pid)
+        and _is_titled(row.pid, entry)
+        and not _is_titled(row.parent, parent)
+        and any(_files_within(row.pid, within))
+    )
+
+
 def find_tree(
     *,
     below: int | None = None,
@@ -383,6 +400,17 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
+def _is_titled(pid: int, title: bytes) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title)
+    except OSError:
+        return False
+
+
+def _files_within(pid: int, within: str) -> Iterator[str]:
+    return (target for target in _open_files(pid) if target.startswith(within))
+
+
 def _listening_sockets() -> Iterator[_Listening]:
     for name in ("tcp", "tcp6"):
         try:
@@ -407,15 +435,17 @@ def _parse_endpoint(text: str) -> Endpoint:
 
 
 def _socket_inodes(pid: int) -> Iterator[str]:
+    return (target[8:-1] for target in _open_files(pid) if target.startswith("socket:["))
+
+
+def _open_files(pid: int) -> Iterator[str]:
     try:
         entries = list(os.scandir(f"/proc/{pid}/fd"))
     except OSError:  # gone, or another user's
         return
     for entry in entries:
         with contextlib.suppress(OSError):
-            target = os.readlink(entry.path)  # noqa: PTH115 - thousands of these; Path.readlink costs 2.5 times as much
-            if target.startswith("socket:["):
-                yield target[8:-1]
+            yield os.readlink(entry.path)  # noqa: PTH115 - thousands of these; Path.readlink costs 2.5 times as much
 
 
 def _rows_by_psutil() -> Iterator[_Row]:

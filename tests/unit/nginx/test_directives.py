@@ -298,6 +298,7 @@ def test_an_alias_that_opens_its_folder_only_is_allowed(location: str, alias: st
         "rewrite ^ -secret/key;",
         "rewrite ^/x(.*)$ /$1 break;",
         "rewrite ^/x(.*)$ /$1; break;",
+        "rewrite ^/x(.*)$ $1 last;",
         "if ($uri ~ x) { rewrite ^/x(.*)$ /$1 break; }",
     ],
 )
@@ -316,6 +317,21 @@ def test_what_a_rewrite_computed_is_looked_at_before_a_file_is_served() -> None:
     climbs = re.compile(first.parameters[2])
     assert all(map(climbs.search, ["/..", "/../x", "/a/../x", "../x", "x"]))
     assert not any(map(climbs.search, ["/", "/a", "/a..b", "/..a", "/a../b", "/.well-known/x"]))
+
+
+@pytest.mark.parametrize("context", ["server", "location"])
+@pytest.mark.parametrize("uri", ["$1", "a", "$args", "$a/b", "../a"])
+@pytest.mark.parametrize("flag", ["", "last"])
+def test_a_uri_cannot_be_rewritten_so_that_no_location_has_it(context: Context, uri: str, flag: str) -> None:
+    assert "is not a plain path" in str(refusal(f"rewrite ^/x(.*)$ {uri} {flag};", context))
+    assert "is not a plain path" in str(refusal(f"if ($a) {{ rewrite ^/x(.*)$ {uri} {flag}; }}", context))
+
+
+def test_a_uri_for_a_folder_or_a_location_begins_with_a_slash() -> None:
+    refusal("rewrite ^/x(.*)$ $1 break;")
+    refusal("if ($a) { rewrite ^/x(.*)$ $1 break; }")
+    refusal("location /x { root public; rewrite ^/x(.*)$ $1 break; }", "location")
+    assert parse("rewrite ^/x(.*)$ /$1 break; rewrite ^/y(.*)$ $scheme://$host/$1; rewrite ^/z(.*)$ /$1;")
 
 
 @pytest.mark.parametrize("pattern", [r"^/(a|b)/(.*)\.js$", r"(b)/|\.(j)s$", r"(.)\1|(.)/"])
@@ -342,7 +358,8 @@ def test_a_pattern_that_cannot_be_part_of_another_is_not(pattern: str) -> None:
     [
         "rewrite ^/api/(.*)$ /$1 break;",
         "location ~ ^/v[0-9]+/ { rewrite ^/v[0-9]+/(.*)$ /$1 break; }",
-        "if ($request_method = POST) { rewrite ^/api/(.*)$ /$1 break; }",
+        "rewrite ^/api(/.*)$ $1 break;",
+        "if ($request_method = POST) { rewrite ^/api(/.*)$ $1 break; }",
     ],
 )
 def test_a_prefix_is_taken_off_on_the_way_to_the_service(text: str) -> None:

@@ -3,14 +3,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from devtls.errors import DevtlsError
 from devtls.nginx.binary import Nginx
-from devtls.nginx.master import Master
+from devtls.nginx.master import Master, _die_with_keeper
 from devtls.system import processes
 from devtls.system.loop import Loop
 from devtls.system.run import in_child
@@ -129,6 +131,21 @@ def test_a_master_is_live_once_a_worker_is_there(tmp_path: Path) -> None:
 
     on_a_stage(tmp_path, act)
     assert "started" in (tmp_path / "gateway.log").read_text("utf-8")
+
+
+def test_workers_that_outlived_their_master_and_their_keeper_take_no_more_connections(tmp_path: Path) -> None:
+    argv = ["bash", "-c", 'exec -a "nginx: worker process" sleep 1000']
+    with (tmp_path / "gateway.log").open("ab") as log, subprocess.Popen(argv, stderr=log) as orphan:
+        while processes.describe(orphan.pid) != "'nginx: worker process' 1000":
+            time.sleep(0.01)
+        on_a_stage(tmp_path, lambda stage: stage.start())
+        assert orphan.wait(30) == -signal.SIGQUIT
+
+
+def test_no_nginx_is_started_for_a_keeper_that_is_gone_already() -> None:
+    before_exec = partial(_die_with_keeper, os.getppid())
+    with subprocess.Popen(["sleep", "1000"], preexec_fn=before_exec) as late:  # noqa: PLW1509 - nothing else runs
+        assert late.wait(30) == -signal.SIGTERM
 
 
 def test_a_reload_is_live_once_no_old_worker_takes_connections(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from devtls.system.processes import (
     end,
     find_marked,
     find_tree,
+    find_using,
     holders,
     identify,
     is_alive,
@@ -139,6 +140,17 @@ def test_the_marked_are_found_wherever_they_have_gone(shells: Shells) -> None:
     until(lambda: len(find_marked(MARKER, shells.mark)) == 2)
     assert leader in find_marked(MARKER, shells.mark)
     assert find_marked(MARKER, shells.mark[:-1]) == ()
+
+
+def test_who_uses_a_folder_is_found_by_title_and_file(shells: Shells, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    using = shells.start(f"exec 9> {tmp_path}/file; echo; exec sleep 1000")
+    shells.start("echo; exec sleep 1000")
+    until(lambda: find_using(link, "sleep\x00", unless_below="nginx") == (using,))
+    assert find_using(tmp_path, "sh\x00", unless_below="nginx") == ()
+    assert find_using(tmp_path / "file", "sleep\x00", unless_below="nginx") == ()
+    assert find_using(link, "sleep\x00", unless_below=Path("/proc/self/cmdline").read_text("utf-8")) == ()
 
 
 def test_a_tree_holds_what_the_leader_left_in_its_session(shells: Shells) -> None:
