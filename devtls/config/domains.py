@@ -37,6 +37,33 @@ def parse_own_domain(text: str, is_vetted: Callable[[str], bool]) -> str:
     return domain
 
 
+def parse_served_domains(texts: Sequence[str], is_vetted: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return the domains as they are served, each once: concrete names first, one of them is the project's address.
+
+    Raises:
+        UsageError: with the one at fault, or all are wildcards.
+    """
+    names = list(dict.fromkeys(parse_served_domain(text, is_vetted) for text in texts))
+    if all("*" in name for name in names):
+        bare = names[0].removeprefix("*.")
+        raise UsageError(
+            f"{names[0]} is a wildcard, and no browser can be sent there",
+            "Name the domain itself, too:",
+            f"  devtls up {bare} '{names[0]}' …",
+        )
+    return tuple(sorted(names, key=lambda name: "*" in name))
+
+
+def parse_served_domain(text: str, is_vetted: Callable[[str], bool]) -> str:
+    """Return a domain of one's own, or all names right below one: "*.love.cat".
+
+    Raises:
+        UsageError: it is none.
+    """
+    rest = text.removeprefix("*.")
+    return ("" if rest == text else "*.") + parse_own_domain(rest, is_vetted)
+
+
 def is_public_suffix(domain: str) -> bool:
     """Whether people register names directly below this one (publicsuffix.org, the list in publicsuffixlist)."""
     from publicsuffixlist import PublicSuffixList

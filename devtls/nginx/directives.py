@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from devtls.errors import UsageError
+from devtls.errors import FileError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -159,28 +159,18 @@ class Directive(Struct, frozen=True):
     passes_on: bool = False
 
 
-class Problem(Struct, frozen=True):
-    """One thing that must not be said, and what to do instead."""
-
-    origin: str
-    fact: str
-    cure: str
-
-
 def parse_own(own: OwnText) -> tuple[Directive, ...]:
     """Return what the text says: allowed, with absolute paths, and with what keeps served files inside the project.
 
     Raises:
-        UsageError: something is not allowed or not readable; all of it is told, a line each.
+        FileError: something is not allowed or not readable; all of it is told, a line each.
     """
     problems: list[Problem] = []
     tree = _read(own, problems)
     outside = _Place("server", "location") if own.context == "server" else _Place("route", "service")
     found = _Checker(own, problems).check(tree, outside)
     if problems:
-        problems.sort(key=lambda each: int(each.origin.rpartition(":")[2]))
-        facts = dict.fromkeys(f"{each.origin}: {each.fact}" for each in problems)
-        raise UsageError("\n".join(facts), *dict.fromkeys(each.cure for each in problems))
+        raise FileError(problems)
     return found
 
 
@@ -304,9 +294,10 @@ def _read(own: OwnText, problems: list[Problem]) -> tuple[Directive, ...]:
     for number, line in enumerate(lines, own.line):
         if found := UNREADABLE.search(line):
             fact = f"there is a U+{ord(found[0]):04X}, a character that nginx may read as something else"
-            problems.append(Problem(f"{file}:{number}", fact, "Type that place anew."))
+            problems.append(Problem(f"{file}:{number}", fact, ("Type that place anew.",)))
     if len(own.text) > LONGEST:
-        problems.append(Problem(f"{file}:{own.line}", "the text is too long", f"Write at most {LONGEST} characters."))
+        cure = f"Write at most {LONGEST} characters."
+        problems.append(Problem(f"{file}:{own.line}", "the text is too long", (cure,)))
     if problems:
         return ()
     return _Reader(file, own.line, problems).read("\n".join(lines))
@@ -366,7 +357,7 @@ class _Reader:
         return f"{self.file}:{self.first + line - 1}"
 
     def complain(self, line: int, fact: str) -> None:
-        self.problems.append(Problem(self.origin(line), fact, SYNTAX))
+        self.problems.append(Problem(self.origin(line), fact, (SYNTAX,)))
 
 
 def _decode(word: str) -> str:
@@ -527,7 +518,7 @@ class _Checker:
         return self.refuse(directive, f"`{directive.name}` has a path that is not plain", cure)
 
     def refuse(self, directive: Directive, fact: str, cure: str) -> tuple[Directive, ...]:
-        self.problems.append(Problem(directive.origin, fact, cure))
+        self.problems.append(Problem(directive.origin, fact, (cure,)))
         return ()
 
 

@@ -484,7 +484,9 @@ def test_what_a_location_would_drop_of_its_domain_is_repeated_and_the_route_is_n
 
 
 def test_what_the_user_says_replaces_what_the_template_says() -> None:
-    template = (ROOT / "templates/nginx/location.conf").read_text("utf-8")
+    template = "".join(
+        (ROOT / f"templates/nginx/{name}-proxy.conf").read_text("utf-8") for name in ("location", "patient")
+    )
     said = parse(
         "proxy_set_header host a; proxy_read_timeout 5s; proxy_buffer_size 4k; set $a b; error_page 404 /a;", "location"
     )
@@ -499,7 +501,9 @@ def test_what_the_user_says_replaces_what_the_template_says() -> None:
 
 
 def test_saying_nothing_leaves_the_template_as_it_is() -> None:
-    template = (ROOT / "templates/nginx/location.conf").read_text("utf-8")
+    template = "".join(
+        (ROOT / f"templates/nginx/{name}-proxy.conf").read_text("utf-8") for name in ("location", "patient")
+    )
     said = parse("location ~ x { expires 1h; } if ($a) { return 200; } add_header A b;", "location")
     assert leave_out(template, settings_of(said)) == template
 

@@ -30,6 +30,8 @@ def test_what_was_asked_for_is_domains_commands_and_routes_but_no_port(tmp_path:
         "websocket_path": None,
         "https_port": None,
         "app_port": None,
+        "ports": {},
+        "settings": [],
     }
     assert words_of(project(3001)) == words_of(project(3000))  # a port that was found free says nothing
 
