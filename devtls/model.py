@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
@@ -128,6 +128,9 @@ class Redirect(Struct, frozen=True):
 
 
 Target = str | External | Files | Redirect
+
+
+NginxContext = Literal["server", "location"]  # of a domain, or of a route
 
 
 class NginxText(Struct, frozen=True):

@@ -171,7 +171,8 @@ def render_error(error: DevtlsError, style: Style) -> list[str]:
 
 
 def _render_problem(problem: Problem, style: Style) -> list[str]:
-    return [f"{style.bad(problem.origin)}: {problem.fact}", *(f"  {line}" for line in problem.cure)]
+    lines = [f"{style.bad(_printable(problem.origin))}: {_printable(problem.fact)}"]
+    return [*lines, *(f"  {_printable(line)}" for line in problem.cure)]
 
 
 def render_check(check: Check, width: int, style: Style) -> list[str]:

@@ -68,6 +68,8 @@ STARTED = time.monotonic()  # this module is imported when the command begins
 @click.option("--https-port", type=click.IntRange(1, 65535), help="Serve on another port than 443.")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to listen.")
 @click.option("--isolated", "is_isolated", is_flag=True, help="Touch no trust store; `devtls exec` trusts it.")
+@click.option("--trust-project", "is_trusted", is_flag=True, help="Trust this devtls.toml as it is now, unasked.")
+@click.option("--allow-domain", "allowed", multiple=True, metavar="NAME", help="Let devtls.toml serve a real domain.")
 @click.option("--no-new-ca", is_flag=True, help="Fail rather than make a new certificate authority.")
 @click.option("-d", "--detach", is_flag=True, help="Go on in the background, once it is ready.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -92,18 +94,21 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     https_port: int | None,
     timeout: float,
     is_isolated: bool,
+    is_trusted: bool,
+    allowed: tuple[str, ...],
     no_new_ca: bool,
     detach: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Serve DOMAIN over trusted HTTPS, through nginx, from the app that CMD starts.
+    """Serve DOMAIN over trusted HTTPS, through nginx, from the app that CMD starts; or what devtls.toml says.
 
     The first run makes a certificate authority for this domain alone, has the browsers trust it and points the name at
     this machine; the next ones find that done. Ctrl+C ends the app, and nginx with the last project.
     """
     from devtls.cli.ask import project_directory
-    from devtls.config import App
+    from devtls.config import App, check_run
+    from devtls.config.finding import NAME
     from devtls.config.worktree import find_branch, serve_branch
     from devtls.look import look
     from devtls.model import Scheme
@@ -113,24 +118,38 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     paths = find_paths(os.environ)
     directory = project_directory()
-    project = _make_project(
-        domains,
-        paths,
-        app=App(app, port, Scheme(scheme), replicas, is_sticky, root, is_spa),
-        routes=routes,
-        redirects=redirects,
-        headers=headers,
-        is_prod_like=is_prod_like,
-        is_on_lan=is_on_lan,
-        websocket_path=websocket_path,
-        https_port=https_port,
-        timeout=timeout,
-        is_isolated=is_isolated,
-        directory=directory,
-        find_port=find_free_port if dry_run else partial(_claim_port, paths),
-    )
-    talk = Talk(sys.stderr if as_json else sys.stdout)
+    find_port = find_free_port if dry_run else partial(_claim_port, paths)
     branch = None if is_exact else find_branch(directory)
+    run: dict[str, Any] = {"websocket_path": websocket_path, "https_port": https_port}
+    run |= {"is_isolated": is_isolated, "is_on_lan": is_on_lan}
+    if (directory / NAME).is_file():
+        from devtls.cli.consent import Consent
+        from devtls.cli.declared import read_declared, refuse_other_words
+        from devtls.config.services import assign_ports
+
+        refuse_other_words(click.get_current_context(), directory)
+        check_run(timeout, websocket_path)
+        file, project = read_declared(directory, paths, os.environ, is_branch=branch is not None)
+        if not dry_run:
+            Consent(file, project, paths, allowed).require(is_given=is_trusted)
+        services = assign_ports(project.services, find_port)  # last, when nothing can be wrong any more
+        is_prod_like = is_prod_like or project.is_prod_like
+        project = replace(project, services=services, start_timeout=timeout, is_prod_like=is_prod_like, **run)
+    else:
+        project = _make_project(
+            domains,
+            paths,
+            app=App(app, port, Scheme(scheme), replicas, is_sticky, root, is_spa),
+            routes=routes,
+            redirects=redirects,
+            headers=headers,
+            is_prod_like=is_prod_like,
+            timeout=timeout,
+            directory=directory,
+            find_port=find_port,
+            **run,
+        )
+    talk = Talk(sys.stderr if as_json else sys.stdout)
     if branch:
         project = serve_branch(project, branch)
         say([f"This is the worktree of {branch}: {project.domains[0]}. As in the main checkout: --exact"], talk.stream)

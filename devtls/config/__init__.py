@@ -86,10 +86,7 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
         raise UsageError("no domain was named", "Name the domain to serve, such as:", "  devtls up love.cat --app …")
     _check_app(app, domains[0], directory)
     names = parse_served_domains(domains, is_vetted)
-    if not SHORTEST_TIMEOUT <= timeout <= LONGEST_TIMEOUT:  # so is nan
-        raise UsageError(f"{timeout} is not a time that one can wait", "Give --timeout in seconds, up to a day.")
-    if websocket_path is not None and not PREFIX.fullmatch(websocket_path.split("?")[0]):
-        raise UsageError(f"{websocket_path!r} is not a path", "Give the path of the WebSocket, such as --ws /chat")
+    check_run(timeout, websocket_path)
     wanted = parse_routes(routes, redirects, names, directory)
     parsed_headers = tuple(map(parse_header, headers))
     root = Files(parse_root(app.root, directory), "index.html" if app.is_spa else "") if app.root else None
@@ -121,6 +118,18 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
         is_prod_like=is_prod_like,
         is_on_lan=is_on_lan,
     )
+
+
+def check_run(timeout: float, websocket_path: str | None) -> None:
+    """See that the words about this run can be followed.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if not SHORTEST_TIMEOUT <= timeout <= LONGEST_TIMEOUT:  # so is nan
+        raise UsageError(f"{timeout} is not a time that one can wait", "Give --timeout in seconds, up to a day.")
+    if websocket_path is not None and not PREFIX.fullmatch(websocket_path.split("?")[0]):
+        raise UsageError(f"{websocket_path!r} is not a path", "Give the path of the WebSocket, such as --ws /chat")
 
 
 def _check_app(app: App, domain: str, directory: Path) -> None:

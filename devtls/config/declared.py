@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from devtls.config.keys import DomainKeys, RouteKeys, ServiceKeys
     from devtls.config.project_file import ProjectFile
     from devtls.config.toml_lines import Path as KeyPath
-    from devtls.model import Target
+    from devtls.model import NginxContext, Target
 
 SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")  # it names a log file, and is read at each line
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -33,7 +33,6 @@ NOTHING_CURE = (
     "  [services.web]",
     '  command = "node app.js"',
 )
-Context = str  # "server" or "location", as nginx.directives knows them
 
 
 def declare_project(
@@ -41,7 +40,7 @@ def declare_project(
     *,
     environment: Mapping[str, str] | None,
     is_vetted: Callable[[str], bool],
-    check_nginx: Callable[[NginxText, Context], Sequence[Problem]],
+    check_nginx: Callable[[NginxText, NginxContext], Sequence[Problem]],
     is_branch: bool = False,
 ) -> Project:
     """Return the project that the file declares; services whose port is to be chosen have 0.
@@ -88,7 +87,7 @@ class _Reader:
         file: ProjectFile,
         environment: Mapping[str, str] | None,
         is_vetted: Callable[[str], bool],
-        check_nginx: Callable[[NginxText, Context], Sequence[Problem]],
+        check_nginx: Callable[[NginxText, NginxContext], Sequence[Problem]],
     ) -> None:
         self.file = file
         self.environment = environment
@@ -157,7 +156,7 @@ class _Reader:
                 made.append(make_header(name, value))
         return tuple(made)
 
-    def nginx(self, path: KeyPath, text: str, context: Context) -> NginxText | None:
+    def nginx(self, path: KeyPath, text: str, context: NginxContext) -> NginxText | None:
         """The user's own directives, with the line of their first one."""
         if not text:
             return None

@@ -73,16 +73,24 @@ def is_public_suffix(domain: str) -> bool:
 
 def real_domain_notice(domain: str) -> Notice | None:
     """What it means to serve a name that may be a real one elsewhere; nothing for names that are nobody's."""
-    special = next((name for name in SPECIAL_USE if domain == name or domain.endswith(f".{name}")), None)
-    if special in ELSEWHERE:
+    if _special_use(domain) in ELSEWHERE:
         return f"{domain} may be a real name in your network; while it is served here, that one is not reached", ()
-    if special or is_address(domain) or not has_public_suffix(domain):
+    if not may_be_real(domain):
         return None
     fact = (
         f"{domain} may be a real site: the browser sends its cookies to what runs here, obeys its HSTS, and keeps the"
         " service workers that the app here installs"
     )
     return fact, (f"{domain.partition('.')[0]}.test has none of that.",)
+
+
+def may_be_real(domain: str) -> bool:
+    """Whether a name may be somebody's on the internet."""
+    return not (_special_use(domain) or is_address(domain)) and has_public_suffix(domain)
+
+
+def _special_use(domain: str) -> str | None:
+    return next((name for name in SPECIAL_USE if domain == name or domain.endswith(f".{name}")), None)
 
 
 def has_public_suffix(domain: str) -> bool:

@@ -158,13 +158,13 @@ class GatewayKeys(Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
-class FileKeys(Struct, frozen=True, forbid_unknown_fields=True):
+class FileKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """devtls.toml: what `devtls up` serves, and how."""
 
+    name: Annotated[str, _meta("a text", 'name = "shop"', "What the project is called.", min_length=1)] = ""
     domains: Annotated[
         dict[str, DomainKeys], Meta(description='The domains; "*.love.cat" is all names right below love.cat.')
     ]
-    name: Annotated[str, _meta("a text", 'name = "shop"', "What the project is called.", min_length=1)] = ""
     services: Annotated[dict[str, ServiceKeys], Meta(description="The commands that run, by their names.")] = field(
         default_factory=dict
     )

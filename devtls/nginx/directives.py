@@ -20,7 +20,8 @@ from devtls.errors import FileError, Problem
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-Context = Literal["server", "location"]
+    from devtls.model import NginxContext
+
 Kind = Literal["server", "route", "location", "if"]  # of block; route: our own location, that a text is put into
 
 # Told by nginx alone what they mean: they concern one request or answer of the project, and name no file and no place.
@@ -137,7 +138,7 @@ class OwnText(Struct, frozen=True):
     text: str
     file: str
     line: int
-    context: Context
+    context: NginxContext
     project: Path
 
 

@@ -21,7 +21,6 @@ from hypothesis import given, settings
 from devtls.errors import DevtlsError, UsageError
 from devtls.nginx.directives import (
     ALLOWED,
-    Context,
     OwnText,
     for_location,
     leave_out,
@@ -37,6 +36,7 @@ from tests.unit.nginx.test_directives import contexts, names_in, read_as_nginx, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from devtls.model import NginxContext as Context
     from devtls.nginx.binary import Nginx
 
 LOCATION = re.compile(

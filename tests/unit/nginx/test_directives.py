@@ -14,7 +14,6 @@ from devtls.nginx.directives import (
     DEEPEST,
     LONGEST,
     REFUSED,
-    Context,
     Directive,
     OwnText,
     for_location,
@@ -27,6 +26,8 @@ from devtls.nginx.directives import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from devtls.model import NginxContext as Context
 
 ROOT = Path(__file__).parents[3]
 PROJECT = Path("/home/me/cats")
