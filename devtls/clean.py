@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import Struct, field
 
 from devtls import hosts
+from devtls.block import edit_windows
 from devtls.ca.store import describe_owner, load_authorities
 from devtls.system import root
 from devtls.system.door import ask_root, done_line
 from devtls.system.files import read_or_none
 from devtls.system.low_ports import FILE, LOW, look_at_low_ports
 from devtls.system.run import run
+from devtls.system.windows import find_windows
 from devtls.trust import Change, Held, find_stores, receipts
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from devtls.model import Authority
     from devtls.system.low_ports import LowPorts
     from devtls.system.paths import Paths
+    from devtls.system.windows import WindowsCall
     from devtls.trust.clients import Trusting
 
 
@@ -45,7 +48,7 @@ def clean(
     environment: Mapping[str, str],
     *,
     is_interactive: bool,
-    asking: Callable[[root.RootCall], None],
+    asking: Callable[[root.RootCall | WindowsCall], None],
     who_trusts: Callable[[Sequence[Authority]], Trusting],
 ) -> Cleaned:
     """Do it; running it twice changes nothing. No project may be up.
@@ -61,6 +64,10 @@ def clean(
     restoring = _restoring(ports) if is_mine else ()
     _as_root(change, cleaned, restoring, edits_hosts=True, is_interactive=is_interactive, asking=asking)
     _prove_ports(ports, cleaned)
+    if around_us := find_windows():
+        edit = edit_windows(hosts.remove, around_us, is_interactive=is_interactive, asking=asking)
+        cleaned.done += [(edit.file, ", ".join(edit.removed))] if edit.removed else []
+        cleaned.left += [edit.left] if edit.left else []
     for receipt in receipts.confirm_gone(stores, paths):
         cleaned.left.append((f"{receipt.root} is still trusted by {receipt.store}", ("Run `devtls clean` again.",)))
     if not cleaned.left:

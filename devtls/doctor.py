@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from devtls import hosts
+from devtls import block, hosts
 from devtls.ca import store as ca
 from devtls.ca.records import refuse_readable_by_others
 from devtls.checks.detours import judge_detours
@@ -20,7 +20,6 @@ from devtls.checks.proxy_settings import find_detours
 from devtls.checks.resolution import explain, read_resolver
 from devtls.errors import DevtlsError
 from devtls.model import HTTPS, Check, Verdict
-from devtls.system.files import read_or_none
 from devtls.system.low_ports import FILE, LOW, look_at_low_ports
 from devtls.system.root import HOSTS
 from devtls.system.run import run
@@ -311,12 +310,12 @@ def _receipts(paths: Paths) -> Iterator[Check]:
 def _hosts(paths: Paths, environment: Mapping[str, str]) -> Iterator[Check]:
     """Whether the names that are served here lead here, by the resolver that programs use, and who would not ask it."""
     try:
-        names = hosts.names_in_block(read_or_none(HOSTS) or b"")
-    except OSError as error:
-        yield Check(str(HOSTS), Verdict.UNKNOWN, f"cannot be read: {error.strerror}", "hosts")
+        names = hosts.names_in_block(block.read_here())
+    except DevtlsError as error:
+        yield Check(str(HOSTS), Verdict.UNKNOWN, str(error), "hosts", cure=error.cure)
         return
     if names:
-        yield Check(str(HOSTS), Verdict.PASSED, f"leads {', '.join(names)} to this machine")
+        yield _block(names, paths)
     for name in names:
         addresses = look_up(name)
         found = judge_name(name, addresses)
@@ -324,6 +323,13 @@ def _hosts(paths: Paths, environment: Mapping[str, str]) -> Iterator[Check]:
             yield explain(found, addresses, read_resolver())
     if names:
         yield from judge_detours(find_detours(environment, paths.home), names)
+
+
+def _block(names: Sequence[str], paths: Paths) -> Check:
+    try:
+        return block.judge_block(names, block.served_names(paths))
+    except DevtlsError as error:
+        return Check(str(HOSTS), Verdict.UNKNOWN, str(error), "hosts", cure=error.cure)
 
 
 def judge_ports(found: LowPorts) -> Iterator[Check]:

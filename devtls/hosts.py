@@ -75,6 +75,20 @@ def remove(data: bytes) -> bytes:
     return render(data, (), ipv6=False)
 
 
+def without(data: bytes, names: Iterable[str]) -> bytes:
+    """Return the file without our lines for these names; with the last of them the block goes, as `remove` does it."""
+    unwanted = set(names)
+    if unwanted.issuperset(names_in_block(data)):
+        return remove(data)
+    return b"".join(_rest_of(line) if _name_of(_bare(line)) in unwanted else line for line in _split(data))
+
+
+def names_led_here(data: bytes) -> frozenset[str]:
+    """Return the names that the file gives to 127.0.0.1: in our block, or by the user's own hand."""
+    by_hand = (entry for _number, text in _lines_outside(data) for entry in _entries(text))
+    return frozenset((*names_in_block(data), *(name for address, name in by_hand if address == "127.0.0.1")))
+
+
 def find_foreign(data: bytes, names: Iterable[str], *, ipv6: bool) -> tuple[ForeignLine, ...]:
     """Return the lines outside the block that send one of our names elsewhere; they are never changed."""
     wanted, ours = set(names), _addresses(ipv6)
@@ -97,16 +111,15 @@ def _parse(data: bytes) -> _Parsed:
     added: bytes | None = None
     inside = False
     for line in _split(data):
-        bare = line.removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n")
+        bare = _bare(line)
         if not _is_ours(bare):
             kept[inside].append(line)
             continue
-        if line.startswith(BYTE_ORDER_MARK):
-            kept[inside].append(BYTE_ORDER_MARK)
+        kept[inside].append(_rest_of(line))
         if not inside and bare == BEGIN_AFTER_ADDED_NEWLINE:
             added = b"\r\n" if line.endswith(b"\r\n") else b"\n"
-        if found := MARKED.fullmatch(bare):
-            names[found[1].decode("ascii")] = None
+        if name := _name_of(bare):
+            names[name] = None
         inside = True
     before, after = b"".join(kept[0]), b"".join(kept[1])
     if added and not after:
@@ -114,8 +127,22 @@ def _parse(data: bytes) -> _Parsed:
     return _Parsed(before, after, tuple(names))
 
 
+def _bare(line: bytes) -> bytes:
+    return line.removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n")
+
+
+def _rest_of(line: bytes) -> bytes:
+    """What stays when a line of ours goes: a byte order mark before it is the file's, not the line's."""
+    return BYTE_ORDER_MARK if line.startswith(BYTE_ORDER_MARK) else b""
+
+
 def _is_ours(bare: bytes) -> bool:
     return bare in {BEGIN, BEGIN_AFTER_ADDED_NEWLINE, END} or MARKED.fullmatch(bare) is not None
+
+
+def _name_of(bare: bytes) -> str | None:
+    found = MARKED.fullmatch(bare)
+    return found[1].decode("ascii") if found else None
 
 
 def _split(data: bytes) -> list[bytes]:
@@ -129,7 +156,7 @@ def _line_end(data: bytes) -> bytes:
 
 def _lines_outside(data: bytes) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(_split(data), start=1):
-        bare = line.removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n")
+        bare = _bare(line)
         if not _is_ours(bare):
             yield number, bare.decode("utf-8", "replace")
 

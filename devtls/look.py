@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from devtls.ca.store import find_authority, load_authorities, load_leaf
 from devtls.errors import ConflictError
 from devtls.model import DEFAULT_HOST, Endpoint
 from devtls.nginx.binary import find_nginx
-from devtls.nginx.gateway import greet
+from devtls.nginx.gateway import greet, was_killed
 from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of, make_plan, make_trust_plan
 from devtls.system import ports
 from devtls.system.files import read_or_none
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from devtls.system.paths import Paths
     from devtls.trust import Store
 
+COMING_BACK = 5.0  # s; the projects of a gateway that was killed have it back after one
+LOOK_EVERY = 0.02  # s between looks for it
 HTTP_BESIDE = {443: 80, 8443: 8080}  # where http:// is redirected from; beside another https port it is not
 
 
@@ -82,7 +85,7 @@ def look(
         ipv6=ipv6,
         lan=ports.lan_addresses() if project.is_on_lan else (),
         leaves=tuple(leaf for host in (*served, DEFAULT_HOST) if (leaf := load_leaf(paths, host, now))),
-        hosts_here=hosts_here(machine.hosts_file, served),
+        hosts_here=hosts.names_led_here(machine.hosts_file).intersection(served),
         hosts_foreign=tuple(
             (line.number, line.text) for line in hosts.find_foreign(machine.hosts_file, served, ipv6=ipv6)
         ),
@@ -136,18 +139,12 @@ def _with_root(found: Found, plan: Callable[[Found], Plan], *, is_interactive: b
     return found
 
 
-def hosts_here(hosts_file: bytes, served: Sequence[str]) -> frozenset[str]:
-    """The names that the hosts file gives to this machine: in our block, or by the user's own hand."""
-    ours = set(hosts.names_in_block(hosts_file))
-    for line in hosts_file.decode("utf-8", "replace").splitlines():
-        address, *names = line.partition("#")[0].split() or [""]
-        if address == "127.0.0.1":
-            ours.update(name.lower() for name in names)
-    return frozenset(ours & set(served))
-
-
 def _greet(paths: Paths) -> tuple[Greeting | None, Sequence[socket.socket]]:
     met = greet(paths)
+    patience = time.monotonic() + COMING_BACK
+    while met is None and time.monotonic() < patience and was_killed(paths):
+        time.sleep(LOOK_EVERY)
+        met = greet(paths)
     if met is None:
         return None, ()
     greeting, sockets, client = met

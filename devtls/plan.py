@@ -209,8 +209,8 @@ class Plan(Struct, frozen=True):
 
     @property
     def certified(self) -> tuple[str, ...]:
-        """Every name that a certificate is needed for: the gateway has one of its own."""
-        return (*self.hosts, DEFAULT_HOST)
+        """Every name that a certificate is needed for; the gateway that serves hosts has one of its own."""
+        return (*self.hosts, DEFAULT_HOST) if self.hosts else ()
 
     @property
     def needs_root(self) -> bool:

@@ -228,10 +228,12 @@ def render_seconds(seconds: float) -> str:
 
 def render_stopped(seconds: float, left: int, still_here: Sequence[str]) -> list[str]:
     """The last words of a session; the very last say how many processes are left."""
-    note = (
-        [f"{', '.join(still_here)} still leads to this machine; `devtls clean` takes that back."] if still_here else []
-    )
-    return [*note, f"stopped in {render_seconds(seconds)}, {left} processes left"]
+    last = f"stopped in {render_seconds(seconds)}, {left} processes left"
+    if not still_here:
+        return [last]
+    names, verb = ", ".join(still_here), "leads" if len(still_here) == 1 else "lead"
+    back = f"`devtls hosts clean {' '.join(still_here)}` takes that back"
+    return [f"{names} still {verb} to this machine; {back}.", last]
 
 
 def check_facts(check: Check) -> dict[str, Any]:

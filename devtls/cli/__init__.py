@@ -26,6 +26,7 @@ COMMANDS = {
     "untrust": "Have no store trust them any more.",
     "exec": "Run a command that trusts your authorities.",
     "env": "Print what makes programs trust them, for eval.",
+    "hosts": "Show and edit the lines of devtls in the hosts file.",
     "doctor": "Tell which stores and programs trust your authorities.",
     "clean": "Take everything that devtls did to this machine back.",
 }

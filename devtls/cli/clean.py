@@ -12,16 +12,28 @@ from devtls.cli.output import is_interactive, say, say_json, style_of
 from devtls.errors import ConflictError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
     from devtls.system.paths import Paths
 
 
-def _refuse_starting(paths: Paths) -> None:
-    """An `up` that is still being prepared has no session to ask, but its locks."""
+def refuse_starting(paths: Paths, again: str, spared: Collection[Path] = ()) -> None:
+    """An `up` that is still being prepared has no session to ask, but its locks; they are ours until this process ends.
+
+    Args:
+        paths: of the user.
+        again: the command to type once it is over.
+        spared: locks of projects that are known to be up.
+
+    Raises:
+        ConflictError: somebody has one.
+    """
     from devtls.system.files import try_lock
 
-    for lock in (paths.gateway / "starting.lock", *(paths.state / "projects").glob("*/lock")):
+    for lock in {paths.gateway / "starting.lock", *(paths.state / "projects").glob("*/lock")}.difference(spared):
         if lock.exists() and try_lock(lock) is None:
-            raise ConflictError("a `devtls up` is starting or ending", "Wait for it, then:", "  devtls clean")
+            raise ConflictError("a `devtls up` is starting or ending", "Wait for it, then:", f"  {again}")
 
 
 @click.command()
@@ -44,7 +56,7 @@ def clean(as_json: bool) -> None:
         raise ConflictError(
             f"a project is up in {up[0]['directory']}", "Stop it first:", f"  cd {up[0]['directory']} && devtls down"
         )
-    _refuse_starting(paths)
+    refuse_starting(paths, "devtls clean")
     talk = Talk(sys.stderr if as_json else sys.stdout)
     cleaned = take_back(
         paths,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from devtls.model import Notice
     from devtls.plan import Item
     from devtls.system.root import RootCall
+    from devtls.system.windows import WindowsCall
 
 
 def real_domain_notices(items: Iterable[Item]) -> list[Notice]:
@@ -37,11 +38,14 @@ class Talk:
         """A step was done just now, or was so already."""
         say([report.render_item(item, "now", self.style, fact)], self.stream)
 
-    def asking(self, call: RootCall) -> None:
-        """Print the whole of what sudo is about to run; as root there is no door to go through, only a list."""
+    def asking(self, call: RootCall | WindowsCall) -> None:
+        """Print the whole of what sudo is about to run; as root there is no door to go through, only a list.
+
+        An administrator of Windows is a door for everybody.
+        """
         changes, script = call.text.split("\nwhere SCRIPT is:\n", 1)
         changes, _newline, command = changes.rpartition("\n")
-        if os.geteuid() != 0:
-            say(["To be run as root, and nothing else:", f"  {command}", "where SCRIPT is:"], self.stream)
+        if os.geteuid() != 0 or call.who != "root":
+            say([f"To be run as {call.who}, and nothing else:", f"  {command}", "where SCRIPT is:"], self.stream)
             say([self.style.quiet(line) for line in script.splitlines()], self.stream)
-        say(["As root:", *(f"  {line}" for line in changes.splitlines())], self.stream)
+        say([f"As {call.who}:", *(f"  {line}" for line in changes.splitlines())], self.stream)

@@ -245,8 +245,6 @@ def _prepare(  # noqa: PLR0913 - what was asked for
     session = begin_session(paths, project.directory)
     start_lock = _wait_for_lock(paths.gateway / "starting.lock", talk)
     machine, gateway = look(project, paths, os.environ, is_interactive=is_interactive(), is_forced=is_forced)
-    if gateway.greeting:
-        os.close(start_lock)
     plan = plan_for(machine.found)
     application = Application(
         machine,
@@ -258,6 +256,10 @@ def _prepare(  # noqa: PLR0913 - what was asked for
         sockets=gateway.sockets,
     )
     applied = application.run()
+    if gateway.greeting:
+        os.close(
+            start_lock
+        )  # held until here: two that edit the hosts file at once would only make each other begin anew
     troubles = () if project.is_isolated else machine.stores.troubles
     trust, doubts = trusting_services(os.environ, project)
     notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles), *doubts]
@@ -330,7 +332,7 @@ def _wait_for_lock(path: Path, talk: Talk) -> int:
 
 def _run(setup: Setup) -> int:
     """Serve in the foreground, below a guardian; return the exit code."""
-    from devtls.nginx.gateway import keeper_pid
+    from devtls.nginx.gateway import gateway_pids
     from devtls.session import Session
     from devtls.supervise.guardian import guard
     from devtls.system.processes import SESSION_MARKER
@@ -338,7 +340,7 @@ def _run(setup: Setup) -> int:
     status = guard(
         lambda: Session(setup).run(),
         marker=(SESSION_MARKER, setup.session),
-        excluding=lambda: keeper_pid(setup.paths),
+        excluding=lambda: gateway_pids(setup.paths),
         close=_not_the_guardians(setup),
     )
     if status >= 0:

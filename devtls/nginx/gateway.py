@@ -16,6 +16,8 @@ from devtls.errors import DevtlsError, NotRunningError
 from devtls.model import Endpoint
 from devtls.nginx.binary import Nginx, has_changed, parse_nginx
 from devtls.nginx.listen import Listen
+from devtls.nginx.master import MASTER, WORKER
+from devtls.nginx.owners import count_orphans
 from devtls.nginx.protocol import PROTOCOL, Setup, render_setup
 from devtls.system import processes
 from devtls.system.channel import Client
@@ -56,14 +58,18 @@ def control_socket(paths: Paths) -> Path:
     return paths.socket(paths.gateway, "gateway.sock")
 
 
-def keeper_pid(paths: Paths) -> tuple[int, ...]:
-    """The pid of the running keeper, if one runs: it is nobody's child, and outlives any one project."""
+def gateway_pids(paths: Paths) -> tuple[int, ...]:
+    """The processes that outlive any one project, though they may have become its children.
+
+    They are the running keeper, and the workers of a killed one that still have others' WebSockets.
+    """
     text = (read_or_none(paths.gateway / "lock") or b"").decode("ascii", "replace").strip()
+    workers = tuple(each.pid for each in processes.find_using(paths.gateway, WORKER, unless_below=MASTER))
     try:
         pid, started = map(int, text.split())
     except ValueError:
-        return ()
-    return (pid,) if processes.identify(pid) == processes.Identity(pid, started) else ()
+        return workers
+    return (pid, *workers) if processes.identify(pid) == processes.Identity(pid, started) else workers
 
 
 def parse_greeting(message: Message) -> Greeting:
@@ -90,6 +96,11 @@ def is_outdated(greeting: Greeting) -> bool:
     """Whether a keeper is of an older devtls, or its nginx has been upgraded since it was asked what it can do."""
     theirs, ours = (tuple(map(int, re.findall(r"\d+", version))) for version in (greeting.version, __version__))
     return theirs < ours or has_changed(greeting.nginx)
+
+
+def was_killed(paths: Paths) -> bool:
+    """Whether a keeper was killed, and a project that it served is there to bring it back."""
+    return count_orphans(paths.gateway) > 0
 
 
 def greet(paths: Paths) -> tuple[Greeting, list[socket.socket], Client] | None:

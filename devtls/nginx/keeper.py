@@ -35,7 +35,7 @@ MOST_DEATHS = 5  # of a master, in a row, before it served anything
 RESTART_AFTER = 0.25  # s; a master that dies at once is not restarted in a tight loop
 DESCRIPTORS = 65536  # enough for the 16384 connections of gateway.conf in each worker
 LARGEST_LOG = 10 * 1024 * 1024  # bytes; a log beyond that is put aside
-MOVING = 5.0  # s that the projects of a predecessor have to come over
+HANDING_OVER = 5.0  # s that a predecessor may take to free the way
 RELIEF = 10.0  # s after which a predecessor lets nginx go, although its successor has not said that it serves
 
 
@@ -47,7 +47,7 @@ class Keeper:
         self.setup = setup
         self.lock = lock
         self.master = Master(loop, setup.nginx, setup.folder, setup.descriptors, self._master_died)
-        self.sites = Sites(loop, setup, self.master, self, setup.expected)
+        self.sites = Sites(loop, setup, self.master, self)
         self.deaths = 0
         self.ending = False
         self.is_predecessor = False  # a successor has the lock and the folder
@@ -59,8 +59,6 @@ class Keeper:
         self.server = channel.listen(self.setup.control)
         self.loop.watch(self.server.fileno(), self._accept)
         self.loop.call_later(LONELY, self._end_if_alone)
-        if self.setup.expected:
-            self.loop.call_later(MOVING, self.sites.expect_no_more)
 
     def reap(self) -> None:
         """Collect the children that ended, adopted workers too."""
@@ -244,7 +242,7 @@ def main(argv: list[str]) -> int:
         # nginx leaves inherited sockets as they are; on a blocking one, the worker that loses the race for a connection
         # sleeps in accept, and every connection that it has with it.
         os.set_blocking(descriptor, False)
-    lock = _take_lock(setup.folder / "lock", MOVING if setup.predecessor else 0.0)
+    lock = _take_lock(setup.folder / "lock", HANDING_OVER if setup.predecessor else 0.0)
     if lock is None:
         return os.EX_TEMPFAIL
     _put_log_aside(setup.folder / "gateway.log")
@@ -256,7 +254,7 @@ def main(argv: list[str]) -> int:
         os._exit(0)
     os.setsid()
     os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()} {_started()}".encode())  # who the guardians must spare: see gateway.keeper_pid
+    os.write(lock, f"{os.getpid()} {_started()}".encode())  # who the guardians must spare: see gateway.gateway_pids
     processes.set_subreaper()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.on_signal(number, keeper.end)

@@ -195,7 +195,8 @@ class Registration:
         if starting.stdout:
             starting.stdout.close()
         if status in {0, os.EX_TEMPFAIL}:  # 75: somebody else's keeper was first, or the last one is still ending
-            self._loop.call_later(0 if status == 0 else PAUSE, self.open)
+            self._patient_until = self._loop.clock() + (0 if status == 0 else PAUSE)
+            self.open()
         elif self._leaving:
             self._leave(is_last=False)
         else:

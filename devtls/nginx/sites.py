@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from devtls.errors import DevtlsError
+from devtls.nginx.owners import count_orphans
 from devtls.nginx.staging import Staging
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from devtls.system.channel import Link, Message
     from devtls.system.loop import Loop
 
+COMING = 5.0  # s that the projects of another keeper have to come over
 YIELDING = 1.0  # s that a project has to register what a forced one leaves it
 
 
@@ -68,17 +70,20 @@ class Sites:
 
     Args:
         master: the nginx that serves them.
-        expected: how many changes have to be there before any is applied.
+        setup: of the keeper; those who come from a predecessor, or were served by a killed one, are waited for.
     """
 
-    def __init__(self, loop: Loop, setup: Setup, master: Master, owner: Owner, expected: int = 0) -> None:
+    def __init__(self, loop: Loop, setup: Setup, master: Master, owner: Owner) -> None:
         self._loop = loop
         self.master = master
         self._owner = owner
         self._staging = Staging(setup)
         self._awaiting: list[Callable[[], None]] = []
         self._one_by_one = 0  # changes to be tried alone, since nginx refused them together
-        self._expected = expected
+        # Until they are there, connections wait in the kernel: served earlier, some would be told that nobody is.
+        self._expected = setup.expected or count_orphans(setup.folder)
+        if self._expected:
+            loop.call_later(COMING, self._expect_no_more)
         self.visitors: list[Visitor] = []
         self.changes: deque[Change] = deque()
         self.insisting: dict[Visitor, Registration] = {}  # forced registrations, while others have their domains
@@ -89,7 +94,7 @@ class Sites:
         """Of all that are served, or are about to be."""
         return [visitor.registration for visitor in self.visitors if visitor.registration]
 
-    def expect_no_more(self) -> None:
+    def _expect_no_more(self) -> None:
         """Apply what has come, though not all came that were expected."""
         self._expected = 0
         self._next()

@@ -6,6 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from devtls.nginx.owners import OWNERS, render_owners
 from devtls.nginx.render import render_gateway
 from devtls.nginx.unknown import render_unknown
 from devtls.system import files
@@ -50,6 +51,7 @@ class Staging:
             user="root" if os.geteuid() == 0 else "",
         )
         (folder / NAME).write_text(text, "utf-8")
+        (folder / OWNERS).write_text(render_owners([each.pid for each in sites]), "utf-8")
         return folder
 
     def swap(self, folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from devtls import hosts, report
 from devtls.errors import DevtlsError
 from devtls.model import authority_of, is_local
-from devtls.nginx.gateway import keeper_pid
+from devtls.nginx.gateway import gateway_pids
 from devtls.session.services import Services
 from devtls.session.setup import LEFTOVER_GRACE, words_of
 from devtls.session.voice import Voice
@@ -343,6 +343,6 @@ class Session:
         return [domain for domain in self.setup.project.domains if domain in block and not is_local(domain)]
 
     def _survivors(self) -> tuple[processes.Identity, ...]:
-        spared = keeper_pid(self.setup.paths)
+        spared = gateway_pids(self.setup.paths)
         marker = (SESSION_MARKER, self.setup.session)
         return processes.survivors(marker, self._services.recorded(), excluding=spared)

@@ -120,6 +120,12 @@ def find_marked(name: str, value: str) -> tuple[Identity, ...]:
     )
 
 
+def is_run_by_others(module: str) -> bool:
+    """Whether another user runs this module of Python (`python -m MODULE`), as far as the kernel shows it to us."""
+    words = f"\0-m\0{module}\0".encode()
+    return any(words in _command_line(row.pid) and not _is_ours(row.pid) for row in _rows())
+
+
 def find_using(folder: Path, title: str, *, unless_below: str) -> tuple[Identity, ...]:
     """Return this user's processes that go by a title and have a file in a folder open; none but on Linux.
 
@@ -270,7 +276,7 @@ def holders(port: int) -> tuple[Holder, ...]:
 def describe(pid: int) -> str:
     """Return the command line, fit to be printed; the bare name when it has none."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes() if LINUX else _command_line_by_psutil(pid)
+        words = _command_line(pid)
         text = shlex.join(words.rstrip(b"\0").decode("utf-8", "replace").split("\0")) if words else ""
         text = text or Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -400,11 +406,15 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def _is_titled(pid: int, title: bytes) -> bool:
+def _command_line(pid: int) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(title)
+        return Path(f"/proc/{pid}/cmdline").read_bytes() if LINUX else _command_line_by_psutil(pid)
     except OSError:
-        return False
+        return b""
+
+
+def _is_titled(pid: int, title: bytes) -> bool:
+    return _command_line(pid).startswith(title)
 
 
 def _files_within(pid: int, within: str) -> Iterator[str]:

@@ -84,11 +84,13 @@ class RootCall(Struct, frozen=True):
         argv: without sudo.
         stdin: everything that will be written.
         text: what is printed to the user before: each change, then the whole command.
+        who: runs it.
     """
 
     argv: tuple[str, ...]
     stdin: bytes
     text: str
+    who: str = "root"
 
 
 class RootDone(Struct, frozen=True):
@@ -171,6 +173,10 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
     Status.NO_ROOM: (
         "there is no room left on the disk of the system store; it is as it was",
         ("Make room there, then run the same command again:", "  df -h /etc /var"),
+    ),
+    Status.BUSY: (
+        "another edit of /etc/hosts does not end; it is as it was",
+        ("End it, then run the same command again; who it is:", "  sudo lslocks --output COMMAND,PID,PATH"),
     ),
     Status.NO_PORT_SETTING: (
         f"this system has no net.ipv4.ip_unprivileged_port_start, or no {low_ports.FILE.parent} to keep it in",
@@ -332,9 +338,7 @@ def _render_text(operations: Sequence[Operation], argv: Sequence[str], *, as_roo
 def _render_change(operation: Operation) -> list[str]:
     match operation:
         case EditHosts(old, new, path):
-            before, after = (Counter(data.decode("utf-8", "replace").splitlines()) for data in (old, new))
-            gone, come = (before - after).elements(), (after - before).elements()
-            return [f"edit {path}:", *(f"  - {line}" for line in gone), *(f"  + {line}" for line in come)]
+            return [f"edit {path}:", *describe_edit(old, new)]
         case InstallRoot(name, _, anchors):
             return [f"trust {name}: {anchors.file(name)}, {anchors.after_adding}"]
         case RemoveRoot(name, anchors):
@@ -351,6 +355,13 @@ def _render_change(operation: Operation) -> list[str]:
             return [f"bind {', '.join(map(str, endpoints))}, as you"]
         case _:
             assert_never(operation)
+
+
+def describe_edit(old: bytes, new: bytes) -> list[str]:
+    """The lines that go and come, as people read them."""
+    before, after = (Counter(data.decode("utf-8", "replace").splitlines()) for data in (old, new))
+    gone, come = (before - after).elements(), (after - before).elements()
+    return [*(f"  - {line}" for line in gone), *(f"  + {line}" for line in come)]
 
 
 def _last_line(said: str) -> str:

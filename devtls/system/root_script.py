@@ -42,6 +42,7 @@ class Status(IntEnum):
     NO_SETPRIV = 48
     NO_ROOM = 49
     NO_OPENSSL = 50
+    BUSY = 51
     NO_PORT_SETTING = 60
     PORTS_NOT_OURS = 61
     PORTS_NOT_SET = 62
@@ -143,14 +144,24 @@ take() {
 
 # The edit of the hosts file is checked by taking the lines that say "# devtls" out of the old and the new file: what
 # is left must be equal. Only a carriage return at the end of a line may differ (a CRLF file without a last newline).
+# Whoever can open a file can lock it, so the lock is a file that only root can open; and nobody is waited for forever.
+# busybox' flock knows no -w: there nobody is waited for at all.
 CHECK_HOSTS = r"""
-# --- look at the hosts file: only lines marked as ours may differ
+# --- look at the hosts file: one edit at a time, and only lines marked as ours may differ
+lock_hosts() {
+  command -v flock > /dev/null && [ -w /run ] || return 0
+  umask 077
+  exec 9>> /run/devtls.lock
+  umask 022
+  flock -w 60 9 2> /dev/null || flock -n 9 || fail 51 'another edit of /etc/hosts does not end'
+}
 users_lines() {
   sed -e "1s/^$(printf '\357\273\277')//" -e "s/$(printf '\r')\$//" "$1" |
     grep -a -v -x -E '(127\.0\.0\.1|::1) [a-z0-9.-]+ # devtls|# devtls: (begin|begin, newline added|end)' || :
 }
 is_expected() { sum=$(sha256sum < "$1") && [ "${sum%% *}" = "$expected" ]; }
 check_hosts() {
+  lock_hosts
   target=$(readlink -f /etc/hosts) && [ -f "$target" ] || fail 44 '/etc/hosts is not a file'
   directory=${target%/*} place=${target%/*}
   while [ "$target" != /etc/hosts ]; do
@@ -222,17 +233,22 @@ done
 """
 
 # `cp -a` and `mv` keep owner, mode, ACL and SELinux label; a mount point (Docker's hosts file) cannot be replaced and
-# is overwritten without truncating first, so that a full disk cannot take what was there.
+# is overwritten without truncating first, so that a full disk cannot take what was there. `sync FILE` is fsync, of the
+# file before it gets its name and of the directory after; where that cannot be had, the file is whole all the same.
 CHANGE_HOSTS = r"""
 # --- change the hosts file, as a whole or not at all
 replace() {
   new=$(mktemp "$directory/.hosts.devtls.XXXXXX") || return 1
+  trap 'rm -rf -- "$work" "$new"' EXIT
   cp -a -- "$target" "$new" && cat "$work/hosts" > "$new" && cmp "$work/hosts" "$new" && { sync "$new" || :; } &&
-    is_expected "$target" && mv -f -- "$new" "$target" && return 0
+    is_expected "$target" && mv -f -- "$new" "$target" && { sync "$directory" || :; } && return 0
   rm -f -- "$new"
   return 1
 }
-overwrite() { dd "if=$1" "of=$target" conv=notrunc && truncate -s "$(wc -c < "$1")" "$target" && cmp "$1" "$target"; }
+overwrite() {
+  dd "if=$1" "of=$target" conv=notrunc && truncate -s "$(wc -c < "$1")" "$target" && cmp "$1" "$target" || return 1
+  sync "$target" || :
+}
 write_hosts() {
   replace 2> "$work/said" && return 0
   is_expected "$target" || return 44
@@ -245,6 +261,7 @@ write_hosts() {
   return 44
 }
 if write_hosts; then echo 'devtls: done hosts'; else echo "devtls: failed $? hosts"; fi
+exec 9>&-
 """
 
 # Debian's update-ca-certificates never tells its Java hook of a deleted local file, so the hook is told by hand.

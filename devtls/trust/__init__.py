@@ -137,6 +137,7 @@ def _find_system(
         from devtls.trust import macos
 
         return (macos.find_store(home, run, is_done),), ()
+    from devtls.system.windows import find_windows
     from devtls.trust import nixos, system, windows
     from devtls.trust.alpine import ALPINE
     from devtls.trust.arch import ARCH
@@ -144,7 +145,7 @@ def _find_system(
     from devtls.trust.fedora import FEDORA
     from devtls.trust.suse import SUSE
 
-    beyond = windows.find_stores(run, is_done)
+    beyond = windows.find_stores(run, is_done, find_windows())
     if nixos.is_here():
         return (nixos.NixStore(), *beyond), ()
     families = (FEDORA, ARCH, SUSE, ALPINE, DEBIAN)  # Debian's tool and directory exist elsewhere, too: it is the last

@@ -11,25 +11,24 @@ import binascii
 import hashlib
 import os
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from devtls.errors import DevtlsError
+from devtls.system.windows import PATIENCE, quote
 from devtls.trust import Change, Held, Trouble
-from devtls.trust.certificates import fingerprint, identity_of, read
+from devtls.trust.certificates import fingerprint, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from devtls.model import Authority
     from devtls.system.run import Runner
+    from devtls.system.windows import Windows
 
-KERNEL = Path("/proc/sys/kernel/osrelease")  # "…-microsoft-standard-WSL2"
-POWERSHELL = Path("/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe")
 ROOTS = r"Cert:\CurrentUser\Root"
-PATIENCE = 300.0  # seconds, for a person to answer the window
 
 
 class WindowsStore(Struct, frozen=True):
@@ -60,14 +59,14 @@ class WindowsStore(Struct, frozen=True):
             path = self.run(["wslpath", "-w", os.fspath(authority.root)]).stdout.decode().strip()
         except (DevtlsError, UnicodeDecodeError) as error:
             return Change(troubles=(Trouble(self.name, str(error)),))
-        return self._change(f"Import-Certificate -CertStoreLocation {ROOTS} -FilePath {_quote(path)}")
+        return self._change(f"Import-Certificate -CertStoreLocation {ROOTS} -FilePath {quote(path)}")
 
     def untrust(self, held: Held) -> Change:
         """Delete the certificate; Windows calls it by its SHA-1."""
         der = next((each for each in self._list() or () if fingerprint(each) == held.fingerprint), None)
         if der is None:
             return Change()
-        return self._change(f"Remove-Item {_quote(ROOTS + chr(92) + _thumbprint(der))}")
+        return self._change(f"Remove-Item {quote(ROOTS + chr(92) + _thumbprint(der))}")
 
     def holds(self, held: Held) -> bool:
         """Whether the certificate is in it; true when Windows does not answer."""
@@ -108,18 +107,9 @@ class WindowsStore(Struct, frozen=True):
         return [os.fspath(self.place), "-NoProfile", "-Command", f"$ErrorActionPreference = 'Stop'; {command}"]
 
 
-def find_stores(
-    run: Runner, is_done: Callable[[str, str], bool], *, kernel: Path = KERNEL, powershell: Path = POWERSHELL
-) -> tuple[WindowsStore, ...]:
-    """Return the Windows user's roots, when this Linux runs inside Windows and can start its programs."""
-    if b"microsoft" in read(kernel).lower() and powershell.exists():
-        return (WindowsStore(powershell, run, is_done),)
-    return ()
-
-
-def _quote(text: str) -> str:
-    """A string of PowerShell: nothing in it is special but the quote itself."""
-    return "'{}'".format(text.replace("'", "''"))
+def find_stores(run: Runner, is_done: Callable[[str, str], bool], windows: Windows | None) -> tuple[WindowsStore, ...]:
+    """Return the Windows user's roots, when this Linux runs inside a Windows."""
+    return (WindowsStore(windows.powershell, run, is_done),) if windows else ()
 
 
 def _thumbprint(der: bytes) -> str:

@@ -29,7 +29,8 @@ from devtls.nginx.directives import (
     render_own,
     settings_of,
 )
-from devtls.nginx.render import render_gateway, render_site
+from devtls.nginx.render import render_gateway
+from devtls.nginx.site import render_site
 from tests.real.test_nginx_render import TEMPLATES, Gateway, find, opened
 from tests.unit.nginx.test_directives import contexts, names_in, read_as_nginx, texts, tree_of
 
@@ -196,7 +197,9 @@ def complaint_of(gateway: Gateway, domain: str = "", route: str = "", project: P
     site = render_site(gateway.site("love.cat"), gateway.listen, features, TEMPLATES)
     user = "root" if os.geteuid() == 0 else ""
     sites = [put_in(site, domain, route, project)]
-    config = render_gateway(gateway.listen, features, TEMPLATES, sites, user=user, spare=gateway.leaf(""))
+    config = render_gateway(
+        gateway.listen, features, TEMPLATES, sites, leaf=gateway.leaf(""), pages=gateway.folder, user=user
+    )
     with tempfile.TemporaryDirectory(dir=gateway.folder) as name:
         Path(name, "nginx.conf").write_text(config, "utf-8")
         try:

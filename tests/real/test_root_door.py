@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import ast
+import json
 import os
+import re
+import struct
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.real._root_door import USER, Machine, throw_away_machine
+from devtls import hosts
+from tests.real._root_door import PYTHON, USER, Machine, throw_away_machine
+from tests.real.running import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NOBODY = 0xFFFFFFFF  # an entry that is not about one user or group
 HOSTS_OF_TEST = "127.0.0.1 localhost\\n10.1.2.3 db.internal # mine"  # on purpose without a final newline
 
 
@@ -100,13 +107,108 @@ def test_an_immutable_hosts_file_is_told_with_its_cure(machine: Machine) -> None
     assert result["cure"][-1] == "  sudo chattr -i -a /etc/hosts"
 
 
-def test_owner_mode_and_extended_attributes_of_the_hosts_file_are_kept(machine: Machine) -> None:
-    mark = "import os; os.setxattr('/etc/hosts', 'trusted.mark', b'kept')"
-    machine.root(f'chown daemon:{USER} /etc/hosts && chmod 640 /etc/hosts && /usr/bin/python3 -c "{mark}"')
+# As setfacl -m u:nobody:r writes it: the version, then tag, rights and id of each entry (linux/posix_acl_xattr.h).
+ACL = struct.pack(
+    "<I" + "HHI" * 5, 2, *(1, 6, NOBODY), *(2, 4, 65534), *(4, 4, NOBODY), *(16, 4, NOBODY), *(32, 0, NOBODY)
+)
+ATTRIBUTES = {
+    "trusted.mark": b"kept",
+    "security.selinux": b"system_u:object_r:net_conf_t:s0\0",
+    "system.posix_acl_access": ACL,
+}
+
+
+@pytest.mark.parametrize("place", ["file", "mount"])
+def test_owner_mode_acl_label_and_extended_attributes_of_the_hosts_file_are_kept(machine: Machine, place: str) -> None:
+    machine.root(f"chown daemon:{USER} /etc/hosts && chmod 640 /etc/hosts")
+    if place == "mount":
+        machine.root(
+            "mkdir /mnt/outside && cp -a /etc/hosts /mnt/outside/ && mount --bind /mnt/outside/hosts /etc/hosts"
+        )
+    marks = "; ".join(f"os.setxattr('/etc/hosts', {name!r}, {value!r})" for name, value in ATTRIBUTES.items())
+    look = "import os; print(sorted((each, os.getxattr('/etc/hosts', each)) for each in os.listxattr('/etc/hosts')))"
+    machine.root(f'/usr/bin/python3 -c "import os; {marks}"')
+    inode = machine.root("stat -c %i /etc/hosts")
     assert machine.user("hosts=love.cat")["result"] == "RootDone"
+    assert "love.cat" in hosts_of(machine)
+    assert (machine.root("stat -c %i /etc/hosts") == inode) == (place == "mount")
     assert machine.root("stat -c '%a %U %G' /etc/hosts") == f"640 daemon {USER}\n"
-    look = "import os; print(os.getxattr('/etc/hosts', 'trusted.mark').decode())"
-    assert machine.root(f'/usr/bin/python3 -c "{look}"') == "kept\n"
+    assert ast.literal_eval(machine.root(f'/usr/bin/python3 -c "{look}"')) == sorted(ATTRIBUTES.items())
+
+
+def test_the_file_reaches_the_disk_before_its_name_and_the_directory_after(machine: Machine) -> None:
+    trace = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,rename,renameat,renameat2", "-o", "/mnt/trace"]
+    program = ["env", f"PYTHONPATH={machine.library}", PYTHON, str(machine.library / "_root_door.py"), "hosts=love.cat"]
+    machine.root('"$@"', *trace, *program)
+    calls = machine.root("cat /mnt/trace")
+    assert re.search(
+        r'fsync\(\d+</etc/(\.hosts\.devtls\.\w+)>\) += 0(?s:.*)rename.*"/etc/\1".*"/etc/hosts".* = 0(?s:.*)'
+        r"fsync\(\d+</etc>\) += 0",
+        calls,
+    ), calls
+
+
+def test_an_edit_that_is_ended_halfway_leaves_the_file_and_no_copy(machine: Machine) -> None:
+    before = hosts_of(machine)
+    script = """#!/bin/sh\nkill -TERM "$PPID"\nexec /mnt/cp.real "$@"\n"""
+    machine.root('cp /usr/bin/cp /mnt/cp.real && printf "$1" > /mnt/cp && chmod 755 /mnt/cp', script)
+    machine.root("mount --bind /mnt/cp /usr/bin/cp")
+    result = machine.user("hosts=love.cat")
+    assert (result["result"], "143" in result["fact"]) == ("RootFailed", True)
+    assert hosts_of(machine) == before
+    assert machine.root("ls /etc/.hosts* 2> /dev/null || :") == ""
+
+
+def test_of_three_who_edit_at_once_each_gets_its_name(machine: Machine) -> None:
+    names = ["a.test", "b.test", "c.test"]
+    argv = machine.user_argv([PYTHON, str(machine.library / "_root_door.py")])
+    running = [
+        subprocess.Popen([*argv, f"add={name}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in names
+    ]
+    said = [each.communicate() for each in running]
+    assert all(json.loads(out)["result"] == "RootDone" for out, _err in said), said
+    assert sorted(hosts.names_in_block(hosts_of(machine).encode())) == names
+
+
+def test_an_edit_waits_for_the_one_that_is_under_way(machine: Machine) -> None:
+    holder_argv = machine.inside(["flock", "/run/devtls.lock", "sh", "-c", "echo held; read line"])
+    with subprocess.Popen(holder_argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        holder.stdout.readline()
+        edit = machine.user_argv([PYTHON, str(machine.library / "_root_door.py"), "hosts=love.cat"])
+        with subprocess.Popen(edit, stdout=subprocess.PIPE, text=True) as waiting:
+            wait_until(lambda: "flock" in machine.root("ps -eo args | grep '[f]lock -w' || :"), "it waits for the lock")
+            assert "love.cat" not in hosts_of(machine)
+            holder.stdin.write("\n")
+            holder.stdin.flush()
+            out, _err = waiting.communicate()
+    assert json.loads(out)["result"] == "RootDone"
+    assert "love.cat" in hosts_of(machine)
+
+
+def test_a_lock_that_is_never_freed_ends_the_wait_and_is_told(machine: Machine) -> None:
+    # As busybox' flock, which knows no -w: then nobody is waited for.
+    script = """#!/bin/sh\n[ "$1" != -w ] || exit 1\nexec /mnt/flock.real "$@"\n"""
+    machine.root('cp /usr/bin/flock /mnt/flock.real && printf "$1" > /mnt/flock && chmod 755 /mnt/flock', script)
+    machine.root("mount --bind /mnt/flock /usr/bin/flock")
+    before = hosts_of(machine)
+    holder_argv = machine.inside(["/mnt/flock.real", "/run/devtls.lock", "sh", "-c", "echo held; read line"])
+    with subprocess.Popen(holder_argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        result = machine.user("hosts=love.cat")
+        holder.kill()
+    assert (result["result"], "does not end" in result["fact"]) == ("RootFailed", True)
+    assert hosts_of(machine) == before
+
+
+def test_nobody_but_root_can_hold_the_lock(machine: Machine) -> None:
+    assert machine.user("hosts=love.cat")["result"] == "RootDone"
+    assert machine.root("stat -c '%a %U' /run/devtls.lock") == "600 root\n"
+    assert machine.as_user(["flock", "-n", "/run/devtls.lock", "true"]).returncode != 0
+    assert machine.as_user(["touch", "/run/other.lock"]).returncode != 0
 
 
 def test_a_hosts_file_of_a_hundred_thousand_lines_is_edited_too(machine: Machine) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -42,6 +43,32 @@ def is_untouched(data: bytes) -> bool:
 @example(b"\xef\xbb\xbf", ["love.cat"], True)
 def test_removing_the_block_gives_back_the_file_byte_for_byte(data: bytes, names: list[str], ipv6: bool) -> None:
     assert hosts.remove(hosts.render(data, names, ipv6=ipv6)) == data
+
+
+@given(FILES, NAMES, st.booleans())
+@example(b"a\n# devtls: begin, newline added\n127.0.0.1 love.cat # devtls", ["love.cat"], False)
+def test_an_edit_that_is_taken_back_is_no_edit_whatever_the_bytes(data: bytes, names: list[str], ipv6: bool) -> None:
+    assert hosts.remove(hosts.render(data, names, ipv6=ipv6)) == hosts.remove(data)
+    assert hosts.remove(hosts.remove(data)) == hosts.remove(data)
+
+
+@given(FILES, NAMES, NAMES, st.booleans())
+def test_names_that_are_taken_out_leave_every_other_byte(
+    data: bytes, staying: list[str], going: list[str], ipv6: bool
+) -> None:
+    rendered = hosts.render(data, [*going, *staying], ipv6=ipv6)
+    left = hosts.without(rendered, going)
+    assert hosts.names_in_block(left) == tuple(each for each in dict.fromkeys(staying) if each not in going)
+    assert left == hosts.render(data, [each for each in staying if each not in going], ipv6=ipv6)
+    assert hosts.without(left, going) == left
+
+
+@given(FILES, NAMES)
+def test_taking_names_out_of_any_damage_loses_no_line_of_the_user(data: bytes, names: list[str]) -> None:
+    left = hosts.without(data, names)
+    assert foreign_lines(left) == foreign_lines(data)
+    assert not set(names) & set(hosts.names_in_block(left))
+    assert hosts.without(data, hosts.names_in_block(data)) == hosts.remove(data)
 
 
 @given(FILES, NAMES, st.booleans())
@@ -88,6 +115,65 @@ def test_a_machine_without_ipv6_gets_no_ipv6_line() -> None:
 def test_a_file_with_windows_line_ends_keeps_them_and_the_block_has_them_too() -> None:
     rendered = hosts.render(b"127.0.0.1 localhost\r\n", ["love.cat"], ipv6=False)
     assert rendered.count(b"\n") == rendered.count(b"\r\n") == 4
+
+
+def test_a_file_without_a_final_newline_gets_it_back() -> None:
+    rendered = hosts.render(b"127.0.0.1 localhost", ["love.cat"], ipv6=False)
+    assert rendered.startswith(b"127.0.0.1 localhost\n# devtls: begin, newline added\n")
+    assert hosts.remove(rendered) == b"127.0.0.1 localhost"
+
+
+def test_a_byte_order_mark_stays_first() -> None:
+    data = hosts.BYTE_ORDER_MARK + b"127.0.0.1 localhost\r\n"
+    rendered = hosts.render(data, ["love.cat"], ipv6=False)
+    assert rendered.startswith(data)
+    assert rendered.count(hosts.BYTE_ORDER_MARK) == 1
+    assert hosts.render(hosts.BYTE_ORDER_MARK, ["love.cat"], ipv6=False).startswith(hosts.BYTE_ORDER_MARK + hosts.BEGIN)
+
+
+def test_a_name_that_is_given_twice_or_is_there_already_is_there_once() -> None:
+    once = hosts.render(DEBIAN, ["love.cat", "love.cat"], ipv6=False)
+    assert once.count(b"love.cat") == 1
+    assert hosts.render(once, [*hosts.names_in_block(once), "love.cat"], ipv6=False) == once
+
+
+def test_comments_and_lines_that_are_no_entries_are_left_as_they_are() -> None:
+    data = b"# 127.0.0.1 love.cat # devtls\n127.0.0.1 love.cat # devtls, by hand\n\t\n10.0.0.1\n#\n"
+    rendered = hosts.render(data, ["love.cat"], ipv6=False)
+    assert rendered.startswith(data + hosts.BEGIN)
+    assert hosts.without(rendered, ["love.cat"]) == data
+
+
+def work_for(lines: int) -> int:
+    """How many lines of Python and calls an edit and its removal take, on a file of so many lines, a tenth ours."""
+    own = b"".join(b"0.0.0.0 ads%d.example\r\n" % number for number in range(lines * 9 // 10))
+    names = [f"n{number}.test" for number in range(lines // 10)]
+    count = 0
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    sys.setprofile(counted)
+    try:
+        rendered = hosts.render(own, names, ipv6=False)
+        again = hosts.render(rendered, [*hosts.names_in_block(rendered), "love.cat"], ipv6=False)
+        fewer, left = hosts.without(again, names[1:]), hosts.remove(again)
+    finally:
+        sys.setprofile(None)
+    assert left == own
+    assert hosts.names_in_block(fewer) == ("n0.test", "love.cat")
+    return count
+
+
+def test_twice_as_many_lines_are_twice_as_much_work() -> None:
+    assert work_for(20_000) < 2.1 * work_for(10_000)
+
+
+def test_the_names_that_lead_here_are_ours_and_those_written_by_hand() -> None:
+    data = DEBIAN + b"127.0.0.1 Own.test. # mine\n10.0.0.1 love.cat\n::1 six.test\n#127.0.0.1 no.test\n"
+    here = hosts.names_led_here(hosts.render(data, ["shop.test"], ipv6=False))
+    assert here == {"localhost", "own.test", "shop.test"}
 
 
 def test_an_existing_block_is_replaced_where_it_is() -> None:

@@ -17,7 +17,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # Which parts a part may import, besides itself and the package's own version. Everything may import GROUND.
 GROUND = {"errors", "model"}
 MIDDLE = {"ca", "trust", "hosts", "nginx", "supervise", "checks", "pages"}
-UPPER = {"plan", "look", "apply", "clean", "report", "session", "doctor"}
+UPPER = {"plan", "look", "apply", "block", "clean", "report", "session", "doctor"}
 MAY_IMPORT = {
     "errors": set[str](),
     "model": {"errors"},
@@ -28,8 +28,9 @@ MAY_IMPORT = {
     "report": GROUND | {"plan"},
     "look": GROUND | {"plan", "system"} | MIDDLE,
     "apply": GROUND | {"plan", "look", "system"} | MIDDLE,
-    "doctor": GROUND | {"system"} | MIDDLE,
-    "clean": GROUND | {"system"} | MIDDLE,
+    "block": GROUND | {"plan", "system"} | MIDDLE,
+    "doctor": GROUND | {"block", "system"} | MIDDLE,
+    "clean": GROUND | {"block", "system"} | MIDDLE,
     "session": GROUND | {"plan", "apply", "report", "system"} | MIDDLE,
     "cli": GROUND | {"config", "system"} | MIDDLE | UPPER,
     "__main__": {"cli"},

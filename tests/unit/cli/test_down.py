@@ -14,12 +14,14 @@ def test_down_tells_how_long_it_took_and_that_nothing_is_left(terminal: Terminal
 
 
 def test_down_tells_of_real_names_that_still_lead_here(terminal: Terminal) -> None:
-    stopped = {"is": "stopped", "seconds": 0.2, "left": 0, "still_here": ["love.cat"]}
+    stopped = {"is": "stopped", "seconds": 0.2, "left": 0, "still_here": ["love.cat", "purr.cat"]}
     with terminal.session({"stop": [stopped]}):
         said = terminal.type("down")
     assert said.code == 0
-    assert said.out.splitlines()[0].startswith("love.cat still leads to this machine")
-    assert said.out.splitlines()[-1] == "stopped in 0.2 s, 0 processes left"
+    assert said.out.splitlines() == [
+        "love.cat, purr.cat still lead to this machine; `devtls hosts clean love.cat purr.cat` takes that back.",
+        "stopped in 0.2 s, 0 processes left",
+    ]
 
 
 def test_down_with_a_process_left_is_a_failure(terminal: Terminal) -> None:

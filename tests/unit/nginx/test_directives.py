@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devtls.errors import UsageError
+from devtls.model import Route, Scheme
 from devtls.nginx.directives import (
     ALLOWED,
     DEEPEST,
@@ -23,6 +24,8 @@ from devtls.nginx.directives import (
     render_own,
     settings_of,
 )
+from devtls.nginx.location import Manners, Way, render_location
+from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -484,10 +487,14 @@ def test_what_a_location_would_drop_of_its_domain_is_repeated_and_the_route_is_n
     ]
 
 
+def location_text() -> str:
+    """One of our own locations as it is rendered."""
+    route, way = Route("/", "web"), Way(0, Scheme.HTTP, "devtls_k_0")
+    return render_location(route, way, Manners(), find_templates({}))
+
+
 def test_what_the_user_says_replaces_what_the_template_says() -> None:
-    template = "".join(
-        (ROOT / f"templates/nginx/{name}-proxy.conf").read_text("utf-8") for name in ("location", "patient")
-    )
+    template = location_text()
     said = parse(
         "proxy_set_header host a; proxy_read_timeout 5s; proxy_buffer_size 4k; set $a b; error_page 404 /a;", "location"
     )
@@ -502,9 +509,7 @@ def test_what_the_user_says_replaces_what_the_template_says() -> None:
 
 
 def test_saying_nothing_leaves_the_template_as_it_is() -> None:
-    template = "".join(
-        (ROOT / f"templates/nginx/{name}-proxy.conf").read_text("utf-8") for name in ("location", "patient")
-    )
+    template = location_text()
     said = parse("location ~ x { expires 1h; } if ($a) { return 200; } add_header A b;", "location")
     assert leave_out(template, settings_of(said)) == template
 

@@ -12,7 +12,7 @@ from devtls.errors import DevtlsError
 from devtls.model import Endpoint
 from devtls.nginx import gateway
 from devtls.nginx.binary import Nginx
-from devtls.nginx.gateway import Greeting, Neighbour, control_socket, greet, keeper_pid, parse_greeting
+from devtls.nginx.gateway import Greeting, Neighbour, control_socket, gateway_pids, greet, parse_greeting
 from devtls.nginx.listen import Listen
 from devtls.nginx.protocol import PROTOCOL
 from devtls.system import processes
@@ -111,9 +111,9 @@ def test_a_keeper_is_greeted_and_passes_its_sockets_on(paths: Paths) -> None:
     "text", ["", "not a number", "-1 1", "1 2 3", str(os.getpid()), f"{os.getpid()} 1", "999999999 1"]
 )
 def test_a_lock_that_names_no_keeper_spares_nobody(paths: Paths, text: str) -> None:
-    assert keeper_pid(paths) == ()
+    assert gateway_pids(paths) == ()
     (paths.gateway / "lock").write_text(text, "utf-8")
-    assert keeper_pid(paths) == ()
+    assert gateway_pids(paths) == ()
 
 
 def test_a_keeper_starts_once_holds_the_sockets_and_ends_when_told(paths: Paths) -> None:
@@ -133,7 +133,7 @@ def test_a_keeper_starts_once_holds_the_sockets_and_ends_when_told(paths: Paths)
         assert [os.get_blocking(each.fileno()) for each in duplicates] == [False, False]
         for each in duplicates:
             each.close()
-    assert keeper_pid(paths) == (greeting.pid,)
+    assert gateway_pids(paths) == (greeting.pid,)
     assert processes.find_marked("DEVTLS_SESSION", "not its own") == ()
     with client:
         os.kill(greeting.pid, signal.SIGTERM)

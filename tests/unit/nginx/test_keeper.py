@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from devtls.errors import DevtlsError, NotRunningError
 from devtls.model import Endpoint
 from devtls.nginx.binary import Nginx, stamp_of
-from devtls.nginx.keeper import LARGEST_LOG, LONELY, MOVING, RELIEF, RESTART_AFTER, Keeper
+from devtls.nginx.keeper import LARGEST_LOG, LONELY, RELIEF, RESTART_AFTER, Keeper
 from devtls.nginx.protocol import Setup, parse_registration, parse_setup, render_setup
-from devtls.nginx.sites import YIELDING
+from devtls.nginx.sites import COMING, YIELDING
 from devtls.system.channel import Client, Link, Message
 from devtls.system.loop import Loop
-from devtls.system.processes import Identity
+from devtls.system.processes import Identity, identify
 from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
@@ -577,7 +577,7 @@ def test_a_successor_waits_five_seconds_for_those_who_do_not_come(tmp_path: Path
     first = stage.visit()
     first.register("love.cat")
     stage.until(lambda: stage.keeper.sites.changes)
-    stage.pass_time(MOVING)
+    stage.pass_time(COMING)
     stage.until(lambda: {"is": "registered"} in first.heard)
     stage.close()
 
@@ -604,3 +604,21 @@ def test_names_that_nobody_serves_are_answered_with_those_that_are(stage: Stage)
     facts = json.loads((live / "unknown.json").read_text("utf-8"))
     port = stage.endpoint.port
     assert [each["urls"] for each in facts["projects"]] == [[f"https://love.cat:{port}"], [f"https://purr.cat:{port}"]]
+
+
+def test_after_a_keeper_was_killed_all_that_it_served_are_waited_for(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    me = identify(os.getpid())
+    assert me
+    (live / "owners.json").write_text(json.dumps([[me.pid, me.started], [me.pid, 1], [me.pid, me.started]]), "utf-8")
+    stage = Stage(tmp_path)
+    live.rename(tmp_path / "gone")
+    first = stage.visit()
+    first.register("love.cat")
+    stage.until(lambda: stage.keeper.sites.changes)
+    stage.loop.turn(0)
+    assert stage.master.served == []
+    stage.visit_and_register("purr.cat")
+    assert stage.master.served == [["love.cat", "purr.cat"]]
+    stage.close()

@@ -111,7 +111,7 @@ def test_a_port_is_said_only_where_it_must_be(port: int, authority: str) -> None
 
 def test_a_prefix_is_the_path_itself_and_all_below_it_but_not_its_neighbours() -> None:
     https = https_of(site(routes=(WEB, Route("/api", "api"))))
-    assert list(locations(https)) == ["= /api", "/api/", "/", "@devtls_page", "@devtls_grpc"]
+    assert list(locations(https)) == ["= /api", "/api/", "/", "@devtls_page", "@devtls_gone", "@devtls_grpc"]
 
 
 def test_every_location_passes_a_websocket_on() -> None:
@@ -160,7 +160,7 @@ def test_a_host_may_have_routes_of_its_own_under_both_of_its_names() -> None:
     routes = (WEB, Route("/", "api", "api.love.cat"), Route("/v2", "web", "api.love.cat"))
     block = render(site("love.cat", "api.love.cat", "api.love.cat.localhost", routes=routes))
     found = {values(each, "server_name")[0][0]: locations(each) for each in servers(block) if locations(each)}
-    assert list(found["love.cat"]) == ["/", "@devtls_page", "@devtls_grpc"]
+    assert list(found["love.cat"]) == ["/", "@devtls_page", "@devtls_gone", "@devtls_grpc"]
     for host in ("api.love.cat", "api.love.cat.localhost"):
         assert list(found[host])[:3] == ["= /v2", "/v2/", "/"]
         assert values(found[host]["/"], "proxy_pass") == [[f"http://devtls_{KEY}_1"]]

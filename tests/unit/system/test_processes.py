@@ -25,6 +25,7 @@ from devtls.system.processes import (
     holders,
     identify,
     is_alive,
+    is_run_by_others,
     listening,
     send,
     survivors,
@@ -133,6 +134,12 @@ def test_descendants_are_found_through_generations(shells: Shells) -> None:
     found = descendants(leader.pid)
     assert len(found) == 2
     assert {identity.pid for identity in found} < {identity.pid for identity in descendants(os.getpid())}
+
+
+def test_what_we_run_ourselves_is_not_run_by_others(shells: Shells) -> None:
+    module = f"devtls.test.{shells.mark}"
+    shells.start(f"sh -c 'echo; sleep 1000' sh -m {module} x")
+    assert not is_run_by_others(module)
 
 
 def test_the_marked_are_found_wherever_they_have_gone(shells: Shells) -> None:

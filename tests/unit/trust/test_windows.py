@@ -3,8 +3,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-import pytest
-
+from devtls.system import windows as system
 from devtls.trust import Change, Held
 from devtls.trust.certificates import parse_pem
 from devtls.trust.windows import WindowsStore, find_stores
@@ -74,19 +73,7 @@ def test_a_windows_that_does_not_answer_may_hold_anything_and_trusts_nothing(tmp
     assert len(store.trust(authority).troubles) == 1
 
 
-@pytest.mark.parametrize(
-    ("release", "has_powershell", "is_found"),
-    [
-        ("5.15.90.1-microsoft-standard-WSL2\n", True, True),
-        ("6.1.0-18-amd64\n", True, False),
-        ("Microsoft", False, False),
-    ],
-)
-def test_wsl_is_known_by_its_kernel_and_by_what_it_can_start(
-    tmp_path: Path, release: str, has_powershell: bool, is_found: bool
-) -> None:
-    kernel, powershell = tmp_path / "osrelease", tmp_path / "powershell.exe"
-    kernel.write_text(release)
-    if has_powershell:
-        powershell.write_text("")
-    assert bool(find_stores(FakeTools(), never, kernel=kernel, powershell=powershell)) == is_found
+def test_there_is_one_store_where_there_is_a_windows(tmp_path: Path) -> None:
+    around_us = system.Windows(tmp_path / "powershell.exe", tmp_path / "hosts")
+    assert [each.place for each in find_stores(FakeTools(), never, around_us)] == [around_us.powershell]
+    assert find_stores(FakeTools(), never, None) == ()
