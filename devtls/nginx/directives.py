@@ -117,7 +117,10 @@ ELSEWHERES = ("http://", "https://", "$scheme://")  # what is sent back to the b
 DEEPEST = 8  # blocks in blocks; nobody needs more, and reading them is recursive
 LONGEST = 64 * 1024  # characters; a text is read again at each start
 BUFFERS = frozenset({"proxy_buffer_size", "proxy_buffers", "proxy_busy_buffers_size"})  # must fit each other
-SHADOWED = ("proxy_set_header", "error_page")  # said in a location, those of the server are dropped, and ours says them
+# Said in a location, those of the server are dropped; and ours says them, or may.
+SHADOWED = ("proxy_set_header", "error_page", "add_header", "proxy_hide_header")
+SERVERS = ("client_max_body_size", "client_body_timeout")  # what our server says, and takes once
+REPEATED = ("proxy_hide_header",)  # that ours says, and takes any number of times
 
 MARK = re.compile(r".*[;{}] # (?P<origin>[^#]+:\d+)")
 COMPLAINT = re.compile(r"nginx: \[(?:emerg|alert|crit|error)\] (.+?)(?=^nginx: |\Z)", re.DOTALL | re.MULTILINE)
@@ -187,7 +190,7 @@ def settings_of(directives: Sequence[Directive]) -> frozenset[str]:
 
 
 def leave_out(template: str, settings: Collection[str]) -> str:
-    """Return a filled template of a location without the lines that the user's own replace."""
+    """Return a filled template, of a location or in a server, without the lines that the user's own replace."""
     return "".join(line for line in template.splitlines(keepends=True) if _key_of_line(line) not in settings)
 
 
@@ -267,7 +270,8 @@ def _key(directive: Directive) -> str | None:
     """What replaces its like; None: it may be said again."""
     if directive.name == "proxy_set_header" and directive.parameters:
         return f"proxy_set_header {directive.parameters[0].lower()}"
-    return directive.name if directive.name.startswith("proxy_") else None
+    is_single = directive.name.startswith("proxy_") and directive.name not in REPEATED
+    return directive.name if is_single or directive.name in SERVERS else None
 
 
 def _key_of_line(line: str) -> str | None:

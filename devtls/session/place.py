@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 from devtls import __version__, report
 from devtls.model import DEFAULT_HOST, foreign_of, pools_of
 from devtls.nginx.access import AccessLog
+from devtls.nginx.directives import locate
 from devtls.nginx.registration import Registration
-from devtls.nginx.site import Site, Upstream, render_site
+from devtls.nginx.site import Site, Upstream, parse_texts, render_site
 from devtls.system import files, processes
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Place:
         self._voice = voice
         self._owner = owner
         self._left: Callable[[], None] | None = None
+        self._own = parse_texts(setup.project)  # once: what links lead to may change while it is served
+        self._text = ""
         self._access_log = AccessLog(loop, setup.log_socket, seen)
         self._registration = Registration(
             loop,
@@ -114,6 +117,7 @@ class Place:
             return None
         listen = greeting.listen if setup.project.is_on_lan else greeting.listen.here
         text = render_site(self._site(), listen, greeting.nginx.features, setup.templates)
+        self._text = text
         files.write_atomically(setup.folder / "site.conf", text.encode())
         leaf = self._certificates.leaf(DEFAULT_HOST)
         facts = {
@@ -146,7 +150,11 @@ class Place:
             self._owner.place_is_refused(f"{answer['domain']} is served already, by the project in {place}", 4)
         else:
             said = answer.get("message", "")
-            self._owner.place_is_refused(f"nginx refuses the configuration of this project: {said}", 1)
+            before = "\n" * (answer.get("line", 1) - 1)
+            if at_line := locate(said, before + self._text):
+                self._owner.place_is_refused(f"nginx refuses your own directives: {at_line}", 2)
+            else:
+                self._owner.place_is_refused(f"nginx refuses the configuration of this project: {said}", 1)
 
     def gateway_is_gone(self, fact: str) -> None:
         """No gateway can be had."""
@@ -190,6 +198,8 @@ class Place:
             setup.page_socket,
             project.headers,
             is_prod_like=project.is_prod_like,
+            settings=project.settings,
+            own=self._own,
         )
 
     def _unlock(self) -> None:
