@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from devtls import report
 from devtls.cli.output import is_interactive, say, say_json
 from devtls.cli.talk import Talk, real_domain_notices
-from devtls.errors import ConflictError, DevtlsError, NotRunningError
+from devtls.errors import ConflictError, DevtlsError, NotRunningError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -123,18 +123,14 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     run: dict[str, Any] = {"websocket_path": websocket_path, "https_port": https_port}
     run |= {"is_isolated": is_isolated, "is_on_lan": is_on_lan}
     if (directory / NAME).is_file():
-        from devtls.cli.consent import Consent
-        from devtls.cli.declared import read_declared, refuse_other_words
-        from devtls.config.services import assign_ports
-
-        refuse_other_words(click.get_current_context(), directory)
         check_run(timeout, websocket_path)
-        file, project = read_declared(directory, paths, os.environ, is_branch=branch is not None)
-        if not dry_run:
-            Consent(file, project, paths, allowed).require(is_given=is_trusted)
-        services = assign_ports(project.services, find_port)  # last, when nothing can be wrong any more
+        is_given = None if dry_run else is_trusted
+        project = _declared(directory, paths, find_port, allowed, is_given=is_given, is_branch=branch is not None)
         is_prod_like = is_prod_like or project.is_prod_like
-        project = replace(project, services=services, start_timeout=timeout, is_prod_like=is_prod_like, **run)
+        project = replace(project, start_timeout=timeout, is_prod_like=is_prod_like, **run)
+    elif is_trusted or allowed:
+        word = "--trust-project" if is_trusted else "--allow-domain"
+        raise UsageError(f"{word} is about a devtls.toml, and there is none here or above", "Leave it out.")
     else:
         project = _make_project(
             domains,
@@ -168,6 +164,28 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
             sys.exit(code)
     setup = _prepare(project, plan_for, paths, talk, as_json=as_json, is_forced=is_forced)
     sys.exit(_run_detached(setup, talk, as_json=as_json) if detach else _run(setup))
+
+
+def _declared(  # noqa: PLR0913 - what only a devtls.toml asks for
+    directory: Path,
+    paths: Paths,
+    find_port: Callable[[int], int],
+    allowed: tuple[str, ...],
+    *,
+    is_given: bool | None,
+    is_branch: bool,
+) -> Project:
+    """The project of a devtls.toml, once somebody agreed to it; `is_given`: they said so; None: they need not."""
+    from devtls.cli.consent import Consent
+    from devtls.cli.declared import read_declared, refuse_other_words
+    from devtls.config.services import assign_ports
+
+    refuse_other_words(click.get_current_context(), directory)
+    file, project = read_declared(directory, paths, os.environ, is_branch=is_branch)
+    if is_given is not None:
+        Consent(file, project, paths, allowed).require(is_given=is_given)
+    services = assign_ports(project.services, find_port)  # last, when nothing can be wrong any more
+    return replace(project, services=services)
 
 
 def _make_project(domains: tuple[str, ...], paths: Paths, **words: Any) -> Project:  # noqa: ANN401 - config.make_project checks them
