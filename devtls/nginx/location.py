@@ -6,18 +6,17 @@ import re
 from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from devtls.model import External, Files, Redirect, Scheme
-from devtls.nginx.directives import Directive, for_location, leave_out, render_own, settings_of
-from devtls.nginx.quoting import DOLLAR, quote_literal
+from devtls.nginx.quoting import quote_literal
 from devtls.system.templates import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from devtls.model import Route
+    from devtls.nginx.directives import Directive
 
 INDENT = " " * 8
 
@@ -53,9 +52,12 @@ class Manners(Struct, frozen=True):
 
 def render_server(manners: Manners) -> str:
     """Return what a server says besides its locations: headers for answers that none of ours gives, and the user's."""
-    headers = _render_headers(manners.headers, "")
-    own = render_own(_with_headers(manners.own, _added(manners.headers)), INDENT[4:])
-    return "".join(f"{INDENT[4:]}{line}\n" for line in headers) + (f"{own}\n" if own else "")
+    headers = "".join(f"{INDENT[4:]}{line}\n" for line in _render_headers(manners.headers, ""))
+    if not manners.own:
+        return headers
+    from devtls.nginx.own import in_server
+
+    return headers + in_server(manners.own, manners.headers)
 
 
 def render_location(
@@ -103,50 +105,28 @@ def _render_upstream(route: Route, way: Way, manners: Manners, templates: Path, 
         more.append(f"add_header Set-Cookie {way.cookie} always;")
     if manners.is_patient:
         more += fill(templates, f"nginx/patient-{module}.conf").splitlines()
-    rewrite = [("rewrite", prefix, "/$1", "break")] if route.is_stripped else []
-    passing = [("set", "$devtls_upstream", str(way.number)), *rewrite, (f"{module}_pass", to)]
-    added = _added(manners.headers, way.cookie)
-    return "".join(
-        _put_in(
-            fill(
-                templates,
-                f"nginx/location-{module}.conf",
-                match=match,
-                number=str(way.number),
-                to=to,
-                more=_indent(more),
-            ),
-            _with_headers(for_location(manners.own, own, passing, is_exact=match.startswith("=")), added),
-            settings_of((*manners.own, *own)),
+    texts = {
+        match: fill(
+            templates,
+            f"nginx/location-{module}.conf",
+            match=match,
+            number=str(way.number),
+            to=to,
+            more=_indent(more),
         )
         for match in matches(route.prefix)
+    }
+    if not (own or manners.own):
+        return "".join(texts.values())
+    from devtls.nginx.own import added, in_location
+
+    rewrite = [("rewrite", prefix, "/$1", "break")] if route.is_stripped else []
+    passing = [("set", "$devtls_upstream", str(way.number)), *rewrite, (f"{module}_pass", to)]
+    ours = added(manners.headers, way.cookie)
+    return "".join(
+        in_location(text, manners.own, own, passing, ours, is_exact=match.startswith("="))
+        for match, text in texts.items()
     )
-
-
-def _put_in(location: str, own: Sequence[Directive], settings: Collection[str]) -> str:
-    """A location with the user's own directives first, which for some is what makes them count."""
-    head, upstream, rest = location.split("\n", 2)
-    lines = [head, upstream, *([render_own(own, INDENT)] if own else [])]
-    return "\n".join([*lines, leave_out(rest, settings)])
-
-
-def _added(headers: Sequence[tuple[str, str]], cookie: str = "") -> tuple[Directive, ...]:
-    """What our locations add to each answer, as directives."""
-    added = [(name, value.replace("$", DOLLAR)) for name, value in headers if value]
-    added += [("Set-Cookie", cookie)] if cookie else []
-    hidden = [Directive("proxy_hide_header", (name,), "") for name, _value in headers]
-    return (*hidden, *(Directive("add_header", (name, value, "always"), "") for name, value in added))
-
-
-def _with_headers(own: Sequence[Directive], ours: Sequence[Directive]) -> tuple[Directive, ...]:
-    """The user's own, with ours repeated in their locations that would drop them: those that say one themselves."""
-    return tuple(_complete(each, ours) if each.name == "location" else each for each in own)
-
-
-def _complete(location: Directive, ours: Sequence[Directive]) -> Directive:
-    block = _with_headers(location.block or (), ours)
-    names = {each.name for each in block}
-    return replace(location, block=(*(each for each in ours if each.name in names), *block))
 
 
 def _render_files(prefix: str, root: Path, fallback: str, manners: Manners, templates: Path) -> str:
@@ -154,7 +134,10 @@ def _render_files(prefix: str, root: Path, fallback: str, manners: Manners, temp
     # An app's own router gets every path that is no file; a folder without an index is one of them.
     tries = f"$uri $uri/index.html {quote_literal(f'/{fallback}')} =404" if fallback else "$uri $uri/ =404"
     more = _render_headers(manners.headers, "")
-    more += [render_own([each]) for each in manners.own if each.name == "add_header"]  # ours would drop the server's
+    if manners.own:
+        from devtls.nginx.own import headers_of
+
+        more += headers_of(manners.own)
     if manners.is_patient and not any(name.lower() == "cache-control" for name, _value in manners.headers):
         more.append("add_header Cache-Control no-cache;")  # a file that was just saved is the one to be seen
     text = fill(

@@ -8,7 +8,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from devtls.model import DomainSettings, Endpoint, External, Redirect, Route, Scheme, authority_of, routes_of
-from devtls.nginx.directives import OwnText, leave_out, parse_own, settings_of
 from devtls.nginx.listen import listen_lines
 from devtls.nginx.location import Manners, Way, render_location, render_server
 from devtls.nginx.quoting import quote
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from devtls.model import Address, Leaf, NginxContext, NginxText, Project
+    from devtls.model import Address, Leaf, NginxText
     from devtls.nginx.directives import Directive
     from devtls.nginx.listen import Listen
 
@@ -68,21 +67,6 @@ class Site(Struct, frozen=True):
     own: Mapping[NginxText, tuple[Directive, ...]] = field(default_factory=dict)
 
 
-def parse_texts(project: Project) -> dict[NginxText, tuple[Directive, ...]]:
-    """Return what the user's own nginx texts of a project say.
-
-    Raises:
-        FileError: something is not allowed.
-    """
-    texts: list[tuple[NginxText | None, NginxContext]] = [(each.nginx, "server") for each in project.settings]
-    texts += [(route.nginx, "location") for route in project.routes]
-    return {
-        text: parse_own(OwnText(text.text, text.file, text.line, context, project.directory))
-        for text, context in texts
-        if text
-    }
-
-
 def render_site(site: Site, listen: Listen, features: Collection[str], templates: Path) -> str:
     """Return the upstreams and the server blocks of one project."""
     numbers = {upstream.target: number for number, upstream in enumerate(site.upstreams)}
@@ -130,7 +114,12 @@ def _manners(site: Site, host: str) -> Manners:
 
 
 def _limits(site: Site, manners: Manners, templates: Path) -> str:
-    return "" if site.is_prod_like else leave_out(fill(templates, "nginx/generous.conf"), settings_of(manners.own))
+    limits = "" if site.is_prod_like else fill(templates, "nginx/generous.conf")
+    if not manners.own:
+        return limits
+    from devtls.nginx.own import without
+
+    return without(limits, manners.own)
 
 
 def _settle(route: Route, host: str, listen: Listen) -> Route:

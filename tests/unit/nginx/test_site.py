@@ -27,7 +27,8 @@ from devtls.model import (
 )
 from devtls.nginx.binary import PROBES
 from devtls.nginx.listen import Listen
-from devtls.nginx.site import Site, Upstream, parse_texts, render_site
+from devtls.nginx.own import parse_texts
+from devtls.nginx.site import Site, Upstream, render_site
 from devtls.system.templates import find_templates
 from tests.unit.nginx.reading import Block, blocks, locations, parse, servers, values
 
