@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devtls.apply import Applied
-    from devtls.model import Authority, Project
+    from devtls.model import Authority, Notice, Project
     from devtls.plan import Found, Plan
     from devtls.session.setup import Setup
     from devtls.system.channel import Client, Message
@@ -282,6 +282,7 @@ def _prepare(  # noqa: PLR0913 - what was asked for
     trust, doubts = trusting_services(os.environ, project)
     notices = [*applied.notices, *((f"{each.store}: {each.fact}", each.cure) for each in troubles), *doubts]
     notices += real_domain_notices(plan.items)
+    notices += _windows_notices(plan.hosts)
     say(report.render_notices(notices, talk.style), talk.stream)
     concrete = [domain for domain in project.domains if "*" not in domain]
     names = tuple(each if each in applied.named else localhost_name(each) for each in concrete)
@@ -309,6 +310,19 @@ def _prepare(  # noqa: PLR0913 - what was asked for
         trust=trust,
         is_forced=is_forced,
     )
+
+
+def _windows_notices(hosts: tuple[str, ...]) -> list[Notice]:
+    """In WSL the browsers are those of Windows, which has a hosts file of its own."""
+    from devtls.system.windows import find_windows
+
+    windows = find_windows()
+    if windows is None:
+        return []
+    from devtls.block import windows_hosts_notice
+
+    notice = windows_hosts_notice(hosts, windows)
+    return [notice] if notice else []
 
 
 def _closing_words(applied: Applied, names: tuple[str, ...], *, is_isolated: bool) -> tuple[str, ...]:

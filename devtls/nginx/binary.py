@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +126,8 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[str]:
         binary = Path(spec.origin).parent / "bin" / f"{system}-{os.uname().machine}" / "nginx"
         if binary.is_file() and os.access(binary, os.X_OK):
             yield str(binary)
+    import shutil  # with its compressors it costs the keeper 0.6 MB
+
     found = shutil.which("nginx", path=f"{environment.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
     if found:
         yield found

@@ -16,8 +16,7 @@ from devtls.errors import DevtlsError, NotRunningError
 from devtls.model import Endpoint
 from devtls.nginx.binary import Nginx, has_changed, parse_nginx
 from devtls.nginx.listen import Listen
-from devtls.nginx.master import MASTER, WORKER
-from devtls.nginx.owners import count_orphans
+from devtls.nginx.owners import MASTER, WORKER, count_orphans
 from devtls.nginx.protocol import PROTOCOL, Setup, render_setup
 from devtls.system import processes
 from devtls.system.channel import Client

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from devtls.errors import DevtlsError
+from devtls.nginx.owners import MASTER, WORKER
 from devtls.system import processes
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ LOOK_EVERY = 0.004  # s; a reload is live after 51-116 ms, nearly all of it ngin
 RELOAD_PATIENCE = 15.0  # s; a thousand certificates are read in less than one
 PATIENCE = 2.0  # s; TERM ends nginx in 0.1 s, whatever connections are open
 MOST_GENERATIONS = 8  # of retired workers that still have WebSockets; 6 reloads with 1,000 of them cost 45 MB
-MASTER, WORKER = "nginx: master process", "nginx: worker process"  # their titles
 RETIRING = "shutting down"  # what nginx puts in the title of a worker that takes no more connections
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+MASTER, WORKER = "nginx: master process", "nginx: worker process"  # the titles of nginx' own
 OWNERS = "owners.json"  # pid and start time of each supervisor
 
 

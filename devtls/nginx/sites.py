@@ -14,12 +14,14 @@ from devtls.nginx.staging import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from devtls.nginx.master import Master
     from devtls.nginx.protocol import Registration, Setup
     from devtls.system.channel import Link, Message
     from devtls.system.loop import Loop
 
+LOOK_EVERY = 0.05  # s between looks who of a killed keeper's projects is still there
 COMING = 5.0  # s that the projects of another keeper have to come over
 YIELDING = 1.0  # s that a project has to register what a forced one leaves it
 
@@ -84,6 +86,8 @@ class Sites:
         self._expected = setup.expected or count_orphans(setup.folder)
         if self._expected:
             loop.call_later(COMING, self._expect_no_more)
+        if self._expected and not setup.expected:
+            loop.call_later(LOOK_EVERY, lambda: self._expect_the_living(setup.folder))
         self.visitors: list[Visitor] = []
         self.changes: deque[Change] = deque()
         self.insisting: dict[Visitor, Registration] = {}  # forced registrations, while others have their domains
@@ -93,6 +97,13 @@ class Sites:
     def registrations(self) -> list[Registration]:
         """Of all that are served, or are about to be."""
         return [visitor.registration for visitor in self.visitors if visitor.registration]
+
+    def _expect_the_living(self, folder: Path) -> None:
+        """One that was served may have been about to end."""
+        if self._expected:
+            self._expected = min(self._expected, count_orphans(folder))
+            self._next()
+            self._loop.call_later(LOOK_EVERY, lambda: self._expect_the_living(folder))
 
     def _expect_no_more(self) -> None:
         """Apply what has come, though not all came that were expected."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from devtls.nginx.owners import OWNERS, render_owners
@@ -70,13 +70,19 @@ class Staging:
         coming.replace(live)
         for old in folder.parent.iterdir():
             if old != folder:
-                shutil.rmtree(old, ignore_errors=True)
+                self.discard(old)
 
     def discard(self, folder: Path) -> None:
-        """Forget what was staged."""
-        shutil.rmtree(folder, ignore_errors=True)
+        """Forget what was staged; a folder has files alone. Without shutil, which costs the keeper 0.6 MB."""
+        with contextlib.suppress(OSError):
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
 
     def clear(self) -> None:
         """Leave nothing."""
         (self._setup.folder / "live").unlink(missing_ok=True)
-        shutil.rmtree(self._setup.folder / "conf", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for folder in (self._setup.folder / "conf").iterdir():
+                self.discard(folder)
+            (self._setup.folder / "conf").rmdir()

@@ -6,7 +6,6 @@ machine (DNS rebinding) gets a bare 421, or its pages could read what runs here.
 
 from __future__ import annotations
 
-import html
 import json
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from devtls.system.channel import Message
 
 NAMES = ("localhost", "*.localhost", "127.0.0.1", "[::1]")  # who asks by one of these is at this machine
+ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})  # html costs 0.6 MB
 FACT = "no project serves this name"
 
 
@@ -46,12 +46,12 @@ def _facts(projects: Sequence[Message], urls: Sequence[Sequence[str]]) -> Messag
 
 def _render_html(projects: Sequence[Message], urls: Sequence[Sequence[str]], templates: Path) -> str:
     items = "\n".join(
-        f"<li>{' · '.join(map(_link, own))}<span>{html.escape(each['directory'])}</span>"
+        f"<li>{' · '.join(map(_link, own))}<span>{each['directory'].translate(ESCAPED)}</span>"
         for each, own in zip(projects, urls, strict=True)
     )
     return fill(templates, "pages/unknown.html", projects=items, example="love.test")
 
 
 def _link(url: str) -> str:
-    shown = html.escape(url.removeprefix("https://"))
-    return shown if "*" in url else f'<a href="{html.escape(url)}">{shown}</a>'
+    shown = url.removeprefix("https://").translate(ESCAPED)
+    return shown if "*" in url else f'<a href="{url.translate(ESCAPED)}">{shown}</a>'

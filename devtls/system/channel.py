@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from devtls.system.loop import Loop
 
 Message = dict[str, Any]
-LONGEST_MESSAGE = 8 * 1024 * 1024  # bytes; a site of a thousand domains is well below 1 MiB
+LONGEST_MESSAGE = 32 * 1024 * 1024  # bytes; a site of a thousand domains with two names each is 5 MiB
 MOST_DESCRIPTORS = 16  # passed with one message
 CHUNK = 65536
 COUNT = "_descriptors"  # in a message: how many came with it; the kernel may glue the one before to it in one read

