@@ -95,7 +95,7 @@ def render_site(site: Site, listen: Listen, features: Collection[str], templates
                 key=quote(str(leaf.key)),
                 log=log,
                 limits=_limits(site, manners, templates),
-                own=render_server(manners),
+                own=render_server(manners),  # last, so that nginx blames the user's when a location is there twice
                 locations="".join(locations).rstrip("\n"),
             )
         )
