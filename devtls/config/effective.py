@@ -56,7 +56,7 @@ def _render_value(value: Value) -> list[str]:
     key, said = printable(spell_path(value.path)), value.value
     if said == {}:
         return [f"{f'[{key}]'.ljust(WIDTH)}  # {value.origin}"]
-    if isinstance(said, str) and "\n" in said.strip("\n"):
+    if value.path[-1] == "nginx":
         lines = [f"    {printable(line)}" for line in said.strip("\n").split("\n")]
         return [f"{f'{key} = '.ljust(WIDTH)}  # {value.origin}", *lines]
     text = printable(json.dumps(said, ensure_ascii=False))

@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+import json
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from devtls.config.commands import CommandNotFoundError
 from devtls.config.declared import declare_project
+from devtls.config.keys import DomainKeys, GatewayKeys, RouteKeys, ServiceKeys
 from devtls.config.project_file import read_project_file
 from devtls.config.worktree import serve_branch
-from devtls.errors import FileError, Problem
+from devtls.errors import DevtlsError, FileError, Problem
 from devtls.model import DomainSettings, Endpoint, External, Files, NginxText, Redirect, Route, Scheme, UnixSocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from msgspec import Struct
 
     from devtls.model import Project
 
@@ -326,3 +332,64 @@ def test_in_a_linked_worktree_fixed_ports_are_free_ones_and_all_names_move(folde
     assert project.fixed_ports == {}
     assert project.settings[0].hosts == ("fix.love.cat", "fix.www.love.cat", "*.fix.love.cat", "fix.shop.love.cat")
     assert set(project.domains) == {name for each in project.settings for name in each.hosts}
+
+
+# Anything that TOML can say, below the keys that there are and some that there are not.
+TEXTS = st.sampled_from(
+    ["", "/", "/api", "web", "love.cat", "*.love.cat", "node 'a", "a|b", ".", "..", "dist", "8080", "unix:/x", "https://x",
+     "\0", "\x1b[2J", "ä.test", "x" * 300, "grpc://[::1]:1/", "index.html"]
+) | st.text(max_size=6)  # fmt: skip
+VALUES = st.recursive(
+    st.booleans() | st.integers(-1, 70000) | TEXTS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def tables(keys: type[Struct]) -> st.SearchStrategy[dict[str, Any]]:
+    """Values of the right kinds, which need not mean anything."""
+    kinds: dict[Any, st.SearchStrategy[Any]] = {
+        dict: st.dictionaries(TEXTS, TEXTS, max_size=2),
+        list: st.lists(TEXTS, max_size=2),
+    }
+    by_kind: dict[Any, st.SearchStrategy[Any]] = {**kinds, bool: st.booleans(), int: st.integers(1, 16), str: TEXTS}
+    hints = {name: get_args(hint)[0] for name, hint in get_type_hints(keys, include_extras=True).items()}
+    found = {name: by_kind.get(get_origin(hint) or hint, TEXTS) for name, hint in hints.items()}
+    known = {"scheme": st.sampled_from(["http", "grpc"]), "port": st.integers(1, 70000), "command": TEXTS}
+    words = {**found, **{name: each for name, each in known.items() if name in found}}
+    required = {name: words.pop(name) for name in ("command",) if name in words}
+    return st.fixed_dictionaries(required, optional=words)
+
+
+NAMES = st.sampled_from(["love.cat", "*.love.cat", "a.test", "ä.test", "co.uk"])
+DOCUMENTS = st.fixed_dictionaries(
+    {"domains": st.dictionaries(NAMES, tables(DomainKeys), max_size=2)},
+    optional={
+        "services": st.dictionaries(st.sampled_from(["web", "api", "web-1", "we b"]), tables(ServiceKeys), max_size=2),
+        "routes": st.lists(tables(RouteKeys), max_size=3),
+        "gateway": tables(GatewayKeys),
+    },
+) | st.dictionaries(st.sampled_from(["domains", "services", "routes", "gateway", "name"]), VALUES)
+
+
+def toml_of(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml_of(key)} = {toml_of(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml_of, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+@settings(deadline=None, max_examples=300)
+@given(document=DOCUMENTS)
+def test_any_document_is_a_project_or_a_persons_mistake(
+    document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "any"
+    (folder / "dist").mkdir(parents=True, exist_ok=True)
+    try:
+        project = declare(folder, "\n".join(f"{key} = {toml_of(value)}" for key, value in document.items()))
+    except DevtlsError as refused:
+        assert refused.cure  # noqa: PT017 - both ways are right
+        return
+    assert all(any(route.prefix == "/" and route.is_for(name) for route in project.routes) for name in project.domains)

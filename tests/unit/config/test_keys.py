@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from devtls.config.declared import declare_project
+from devtls.config.effective import effective_values, render_values
 from devtls.config.keys import find_problems, render_schema
 from devtls.config.project_file import read_project_file
 
@@ -72,6 +73,17 @@ def test_each_example_is_taken(example: str, tmp_path: Path) -> None:
     assert declare_project(
         read_project_file(tmp_path), environment=None, is_vetted=lambda _: True, check_nginx=lambda _own, _context: ()
     )
+
+
+def test_the_readmes_example_is_taken(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    (tmp_path / "devtls.toml").write_text(example, "utf-8")
+    (tmp_path / "public").mkdir()
+    file = read_project_file(tmp_path)
+    project = declare_project(file, environment=None, is_vetted=lambda _: True, check_nginx=lambda _own, _context: ())
+    said = render_values(value for value in effective_values(file, project) if not value.is_default)
+    assert "\n".join(f"  {line}" for line in said) in readme
 
 
 def test_the_examples_of_the_cures_are_taken() -> None:
