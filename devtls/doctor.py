@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import socket
 import tempfile
@@ -29,7 +30,7 @@ from devtls.trust.leftovers import find_leftovers
 from devtls.trust.nss import NssStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from devtls.model import Authority
     from devtls.system.low_ports import LowPorts
@@ -259,10 +260,13 @@ def _changed(path: Path) -> float:
 
 
 def _served(paths: Paths, authorities: Sequence[Authority]) -> Iterator[Check]:
-    """What the gateway shows for each host that has a certificate, read off a handshake; nothing when none runs."""
+    """What the gateway shows for each host that it serves, read off a handshake."""
     import ssl
 
-    for host in sorted(each.name for each in paths.leaves.glob("*/") if (each / "live").is_symlink()):
+    names: Iterable[str] = ()
+    with contextlib.suppress(DevtlsError):  # another version's gateway, which the check of the hosts file tells
+        names = block.served_names(paths)
+    for host in sorted(name for name in names if "*" not in name):
         able = [each for each in authorities if each.covers(host)]
         if not able:
             continue

@@ -161,6 +161,12 @@ def load_leaf(paths: Paths, host: str, now: datetime) -> Leaf | None:
     return leaf
 
 
+def certified_hosts(paths: Paths) -> list[str]:
+    """Return every host that has been given a certificate to be served with."""
+    hosts = (each.name for each in paths.leaves.glob("*/") if (each / "live").is_symlink())
+    return sorted(host for host in hosts if host != DEFAULT_HOST)
+
+
 def find_broken_leaf(paths: Paths, host: str) -> Path | None:
     """Return the directory of a host's live certificate when it is damaged: truncated, unreadable, or edited."""
     live = _leaf_directory(paths, host) / "live"

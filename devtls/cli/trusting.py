@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from devtls.ca.store import load_authorities
+from devtls.ca.store import certified_hosts, load_authorities
 from devtls.errors import DevtlsError
 from devtls.system.paths import find_paths
 from devtls.system.proxy import without_proxy
@@ -50,8 +50,7 @@ def command_environment(environment: Mapping[str, str], argv: Sequence[str], dir
         DevtlsError: there is no authority to trust, or a file cannot be written.
     """
     prepared = trusting_environment(environment, argv, directory)
-    served = sorted(each.name for each in find_paths(environment).leaves.glob("*/") if (each / "live").is_symlink())
-    variables = {**prepared.variables, **without_proxy(environment, served)}
+    variables = {**prepared.variables, **without_proxy(environment, certified_hosts(find_paths(environment)))}
     return Environment(variables, prepared.notices)
 
 

@@ -214,7 +214,7 @@ class Sites:
             folder = self._staging.stage(self.registrations())
             self.master.test(folder)
             self._staging.swap(folder)
-        except (DevtlsError, OSError) as error:
+        except (DevtlsError, OSError, ValueError) as error:  # the last: text that no file can hold
             if folder:
                 self._staging.discard(folder)
             self._undo(before, added, gone, error)
@@ -228,7 +228,7 @@ class Sites:
         before: dict[Visitor, Registration | None],
         added: list[Visitor],
         gone: list[Visitor],
-        error: DevtlsError | OSError,
+        error: Exception,
     ) -> None:
         """It is refused, or the disk is full: who is to blame is found by trying one after the other."""
         if not added:

@@ -31,12 +31,18 @@ def render_unknown(projects: Sequence[Message], port: int, templates: Path) -> d
         port: that https is served on.
         templates: the folder of templates.
     """
+    # A folder's name that is no UTF-8, or came through a locale that is none, has surrogates, which no file can hold.
+    projects = [{**each, "directory": _printable(each["directory"])} for each in projects]
     urls = [[f"https://{authority_of(host, port)}" for host in each["domains"]] for each in projects]
     return {
         "html": _render_html(projects, urls, templates),
         "json": json.dumps(_facts(projects, urls)) + "\n",
         "txt": "\n".join([f"devtls: {FACT}; these are served:", *(f"  {url}" for each in urls for url in each)]) + "\n",
     }
+
+
+def _printable(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _facts(projects: Sequence[Message], urls: Sequence[Sequence[str]]) -> Message:

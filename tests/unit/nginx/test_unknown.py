@@ -29,3 +29,10 @@ def test_programs_are_told_in_json_and_text() -> None:
     assert facts["schema"] == "devtls.unknown/1"
     assert facts["projects"] == [{"directory": SHOP["directory"], "urls": ["https://love.cat", "https://*.love.cat"]}]
     assert "  https://love.cat\n" in pages["txt"]
+
+
+def test_a_folder_whose_name_is_no_text_can_be_told() -> None:
+    shop = {**SHOP, "directory": "/home/dev/K\udcc3\udca4se \udcf6"}
+    pages = render_unknown([shop], 443, TEMPLATES)
+    assert "/home/dev/Käse \ufffd" in pages["html"]
+    assert all(page.encode("utf-8") for page in pages.values())
