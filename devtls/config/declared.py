@@ -11,7 +11,14 @@ from msgspec.structs import replace
 from devtls.config.commands import CommandNotFoundError, find_program, parse_program
 from devtls.config.domains import parse_served_domain
 from devtls.config.keys import TARGETS, spell_path
-from devtls.config.routes import make_header, parse_destination, parse_prefix, parse_root, parse_server
+from devtls.config.routes import (
+    find_folder,
+    make_header,
+    parse_destination,
+    parse_prefix,
+    parse_server,
+    see_that_nginx_can_name,
+)
 from devtls.config.services import RESERVED, replicate
 from devtls.errors import FileError, Problem, UsageError
 from devtls.model import DomainSettings, Files, NginxText, Project, Route, Scheme, Service
@@ -216,7 +223,7 @@ class _Reader:
         """A folder of the project; links that lead out of it are followed, and refused."""
         project = self.file.directory
         with self.at(path):
-            root = parse_root(text, project)
+            root = find_folder(text, project)
             if root.is_relative_to(project.resolve()):
                 return root
             self.complain(path, f"{text} is outside the project", f"Name a folder in {project}.")
@@ -237,9 +244,11 @@ class _Reader:
                 at = f" at {route.host}" if route.host else ""
                 self.complain(("routes", number), f"{route.prefix}{at} has a route already", "Give each path once.")
             seen.add((route.host, route.prefix))
-        like = {each.hosts[0]: each.hosts[1:] for each in settings if each.hosts}
-        for route in list(made):
-            made += [replace(route, host=name) for name in like.get(route.host, ()) if (name, route.prefix) not in seen]
+        for host, alike in _served_like(settings):
+            for route in [route for route in made if route.host == host]:
+                new = [name for name in alike if (name, route.prefix) not in seen]
+                made += [replace(route, host=name) for name in new]
+                seen |= {(name, route.prefix) for name in new}
         return made
 
     def only_route(self, services: Sequence[str]) -> list[Route]:
@@ -289,7 +298,10 @@ class _Reader:
                 )
                 self.complain((*path, "to"), f"{keys.to!r} is not an address on this machine", cure)
         elif keys.root:
-            return Files(self.folder((*path, "root"), keys.root), keys.fallback), False
+            root = self.folder((*path, "root"), keys.root)
+            with self.at((*path, "root")):
+                see_that_nginx_can_name(root)
+            return Files(root, keys.fallback), False
         elif keys.redirect:
             if destination := parse_destination(keys.redirect, names):
                 return destination, False
@@ -329,6 +341,16 @@ def _names_of(key: str, keys: DomainKeys) -> list[tuple[KeyPath, str]]:
     return [(path, key), *aliases, *(((*path, "hosts", n), text) for n, text in enumerate(keys.hosts))]
 
 
+def _served_like(settings: Sequence[DomainSettings]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each domain with the names that its routes are for, too; wildcards first, which are nearer to those names."""
+    for each in settings:
+        for name in each.hosts:
+            if "*" in name:
+                below = (host for host in each.hosts if "*" not in host and host.partition(".")[2] == name[2:])
+                yield name, tuple(below)
+    yield from ((each.hosts[0], each.hosts[1:]) for each in settings if each.hosts)
+
+
 def _lines_of_route(service: str, *, is_first: bool) -> list[str]:
     return ["  [[routes]]", f'  path = "/{"" if is_first else service}"', f'  service = "{service}"']
 
@@ -336,4 +358,4 @@ def _lines_of_route(service: str, *, is_first: bool) -> list[str]:
 def _without_words(cure: Sequence[str]) -> list[str]:
     """A cure without the words of the command line, which say the same in another way."""
     kept = [line for line in cure if not line.startswith(("  devtls ", "  --"))]
-    return [line.removesuffix(":") + ("." if line.endswith(":") and line is kept[-1] else "") for line in kept]
+    return [*kept[:-1], re.sub(":$", ".", kept[-1])] if kept else []

@@ -155,14 +155,33 @@ def parse_root(text: str, directory: Path) -> Path:
     Raises:
         UsageError: it is none.
     """
+    root = find_folder(text, directory)
+    see_that_nginx_can_name(root)
+    return root
+
+
+def find_folder(text: str, directory: Path) -> Path:
+    """Return a folder, absolute and without links.
+
+    Raises:
+        UsageError: it is none.
+    """
     root = Path(os.path.realpath(directory / text))  # Path.resolve raises at a link to itself
     if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises at a name that is too long
         raise UsageError(
             f"{text!r} is not a folder", "Build it first, or correct its name; this shows what is there:", "  ls"
         )
-    if UNSPEAKABLE.search(str(root)):
-        raise UsageError(f"nginx cannot name the folder {str(root)!r}", "Move it below a plain name.")
     return root
+
+
+def see_that_nginx_can_name(folder: Path) -> None:
+    """See that files can be served from a folder.
+
+    Raises:
+        UsageError: its name has what nginx cannot say.
+    """
+    if UNSPEAKABLE.search(str(folder)):
+        raise UsageError(f"nginx cannot name the folder {str(folder)!r}", "Move it below a plain name.")
 
 
 def parse_header(text: str) -> tuple[str, str]:

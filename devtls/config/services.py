@@ -31,13 +31,14 @@ def replicate(service: Service, count: int, *, is_sticky: bool) -> list[Service]
 def assign_ports(services: Iterable[Service], find_port: Callable[[int], int]) -> tuple[Service, ...]:
     """Return the services with a port each: those that have none (0) get the next free one, from 3000 on."""
     services = tuple(services)
-    fixed = {service.port for service in services}
+    told = {0, *(service.port for service in services)}
     made: list[Service] = []
     for service in services:
-        port = service.port
-        above = made[-1].port % HIGHEST_PORT + 1 if made else FIRST_PORT
-        while port in {0, *fixed} and not service.port:
-            port = above = find_port(max(above, FIRST_PORT))
-            above += 1
+        port, above = service.port, made[-1].port % HIGHEST_PORT + 1 if made else FIRST_PORT
+        if not port:
+            while port in told:
+                port = find_port(max(above, FIRST_PORT))
+                above = port + 1
+            told.add(port)
         made.append(replace(service, port=port))
     return tuple(made)

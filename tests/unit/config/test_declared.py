@@ -162,6 +162,28 @@ def test_a_route_of_a_domain_is_for_what_is_served_like_it_too_unless_that_has_i
     ]
 
 
+def test_a_route_of_a_wildcard_is_for_the_names_right_below_it_before_one_of_the_whole_domain(folder: Path) -> None:
+    head = (
+        '[domains."love.test"]\naliases = ["*.love.test"]\nhosts = ["a.love.test"]\n[services.web]\ncommand = "node"\n'
+    )
+    routes = '[[routes]]\nservice = "web"\n[[routes]]\npath = "/x"\ndomain = "{}"\nto = "{}"\n'
+    second = routes.format("love.test", 1).partition('web"\n')[2]
+    made = declare(folder, head + routes.format("*.love.test", 2) + second).routes
+    ports = {route.host: route.target.address for route in made if isinstance(route.target, External)}
+    assert {host: str(address).rpartition(":")[2] for host, address in ports.items()} == {
+        "*.love.test": "2",
+        "a.love.test": "2",
+        "love.test": "1",
+    }
+
+
+def test_a_service_may_run_in_a_folder_that_nginx_cannot_name(folder: Path) -> None:
+    odd = folder / "a\nb"
+    (odd / "dist").mkdir(parents=True)
+    assert declare(odd, MINIMAL, environment=None).services[0].directory == odd
+    assert "nginx cannot name the folder" in told(odd, WHOLE.replace('cwd = "backend"', ""))[0]
+
+
 def test_the_one_service_answers_everywhere_when_there_are_no_routes(folder: Path) -> None:
     project = declare(folder, MINIMAL)
     assert project.routes == (Route("/", "web"),)
@@ -259,7 +281,7 @@ def test_all_that_is_wrong_is_told_at_once_each_at_its_line_with_its_cure(folder
         "33: routes[5].domain: other.test is no domain of this project",
         "34: routes[5].fallback: this is about the files of a root",
     ]
-    assert "  sh -c 'node a | b'" in refused.cure
+    assert ("Ask for one:", "  sh -c 'node a | b'") in [each.cure for each in refused.problems]
 
 
 @pytest.mark.parametrize(
