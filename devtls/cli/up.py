@@ -355,7 +355,7 @@ def _isolated_words(authorities: Sequence[Authority], names: tuple[str, ...], po
 def _wait_for_lock(path: Path, talk: Talk) -> int:
     from devtls.system.files import try_lock
 
-    for _ in _patiently("Another `devtls up` is starting the gateway; waiting for it.", talk):
+    for _ in _patiently("Another `devtls up` is changing this machine, or asks to; waiting for it.", talk):
         lock = try_lock(path)
         if lock is not None:
             return lock

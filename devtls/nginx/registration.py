@@ -7,6 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Protocol
 
+from devtls import __version__
 from devtls.errors import DevtlsError, NotRunningError
 from devtls.nginx import gateway
 from devtls.nginx.binary import ask_again
@@ -43,7 +44,7 @@ class Owner(Protocol):
         """Another project has these domains from now on; the rest is to be described again."""
         ...
 
-    def gateway_is_replaced(self, greeting: Greeting) -> None:
+    def gateway_is_replaced(self, why: str) -> None:
         """This keeper is outdated, and a successor takes over from it."""
         ...
 
@@ -173,7 +174,9 @@ class Registration:
             self.update()  # nginx is gone from the disk: what runs is all there is
             return
         self._reap()
-        self._owner.gateway_is_replaced(greeting)
+        is_older = greeting.version != __version__
+        why = f"it is of devtls {greeting.version}" if is_older else "its nginx was upgraded"
+        self._owner.gateway_is_replaced(why)
         if self._link:
             self._link.send({"do": "hand-over"})
 
@@ -220,6 +223,8 @@ class Registration:
                 self._owner.site_is_taken(message["domains"], message["by"])
                 self.update()
             case "moved":
+                if not self._has_replaced:
+                    self._owner.gateway_is_replaced("another project found it outdated")
                 self._patient_until = self._loop.clock() + MOVING
                 if self._link:
                     self._link.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from devtls import __version__, report
+from devtls import report
 from devtls.model import DEFAULT_HOST, foreign_of, pools_of
 from devtls.nginx.access import AccessLog
 from devtls.nginx.registration import Registration
@@ -82,7 +82,6 @@ class Place:
         self._taken: set[str] = set()
         self._is_replaced = False
         self.is_live = False
-        self.is_known = False  # once it was served, it takes nobody's domain any more: `--force` is for now
 
     def open(self) -> None:
         """Register, starting the gateway if need be."""
@@ -128,7 +127,8 @@ class Place:
             "session": setup.session,
             "leaf": {"fullchain": str(leaf.fullchain), "key": str(leaf.key)},
         }
-        return {"do": "register", "site": text, "force": setup.is_forced and not self.is_known, "facts": facts}
+        is_new = self.keeper_pid is None  # later it takes nobody's domain any more: `--force` is for once
+        return {"do": "register", "site": text, "force": setup.is_forced and is_new, "facts": facts}
 
     def site_is_live(self, greeting: Greeting) -> None:
         """The gateway serves us."""
@@ -141,7 +141,6 @@ class Place:
         self.keeper_pid = greeting.pid
         self._unlock()
         self.is_live = True
-        self.is_known = True
         self._owner.place_is_live()
 
     def site_is_refused(self, answer: Message) -> None:
@@ -176,9 +175,8 @@ class Place:
         taken = ", ".join(domains)
         self._owner.place_is_taken(f"{taken} was taken by the project in {by['directory']} (pid {by['pid']}); {rest}")
 
-    def gateway_is_replaced(self, greeting: Greeting) -> None:
+    def gateway_is_replaced(self, why: str) -> None:
         """No connection is dropped by that."""
-        why = "its nginx was upgraded" if greeting.version == __version__ else f"it is of devtls {greeting.version}"
         self._is_replaced = True
         self._voice.tell(f"the gateway that runs is replaced, since {why}; connections go on")
 

@@ -93,8 +93,8 @@ class Stage:
     def site_is_taken(self, domains: Sequence[str], by: Message) -> None:
         self.told.append(("taken", (list(domains), by)))
 
-    def gateway_is_replaced(self, greeting: Greeting) -> None:
-        self.told.append(("replaced", greeting.version))
+    def gateway_is_replaced(self, why: str) -> None:
+        self.told.append(("replaced", why))
 
     def site_is_live(self, greeting: Greeting) -> None:
         self.told.append(("live", greeting.pid))
@@ -297,7 +297,7 @@ def test_a_successor_that_is_on_its_way_is_waited_for(stage: Stage) -> None:
     stage.loop.turn(0.05)
     second = stage.keep()
     stage.until(lambda: second.heard)
-    assert stage.told == [("live", 42)]
+    assert stage.told == [("live", 42), ("replaced", "another project found it outdated")]
     assert stage.registration._attempts == 0
 
 
@@ -305,7 +305,7 @@ def test_an_outdated_keeper_is_asked_to_hand_over_and_its_successor_comes(stage:
     keeper = stage.keep(version="0.0.1")
     stage.registration.open()
     stage.until(lambda: {"do": "hand-over"} in keeper.heard)
-    assert stage.told == [("replaced", "0.0.1")]
+    assert stage.told == [("replaced", "it is of devtls 0.0.1")]
     keeper.say({"is": "moved"})
     keeper.die()
     stage.keepers.clear()
