@@ -103,6 +103,7 @@ UNSPEAKABLE = re.compile(r"[$\x00-\x1f\x7f]")  # a path with it would be compute
 # A named group defines a variable for all projects: one called http_upgrade would take the neighbours' WebSockets.
 NAMED_GROUP = re.compile(r"\(\?(P?<(?![=!])|')")
 VARIABLE = re.compile(r"\$(?!(?:arg|cookie|devtls|http|sent|upstream)_)[A-Za-z_][A-Za-z0-9_]*")
+BROKEN_VARIABLE = re.compile(r"^\s*proxy_set_\w+ .*\$(?!\w|\{\w+\})")
 CONDITION = re.compile(r"\$\w+")
 MODIFIED = re.compile(r"(=|\^~|~\*|~)(.+)", re.DOTALL)
 DOTS = re.compile(r"(?:^|/)\.+(?:/|$)")  # a part of a path that goes up, or would behind another dot
@@ -240,6 +241,9 @@ def _by_words(said: str, marked: Sequence[tuple[str, str]]) -> str | None:
     if variable := re.search(r'unknown "(\w+)" variable', said):
         uses = re.compile(rf"\$(?:{variable[1]}\b|\{{{variable[1]}\}})")
         return next((origin for line, origin in reversed(marked) if uses.search(line)), None)
+    if said == "invalid variable name" or "closing bracket" in said:
+        # Of what is sent on, found at the end of the location, without a word of whose it is.
+        return next((origin for line, origin in reversed(marked) if BROKEN_VARIABLE.search(line)), None)
     # "proxy_busy_buffers_size" is what nginx complains of when proxy_buffer_size was set.
     stems = tuple("_".join(word.split("_")[:2]).rstrip("s") for word in re.findall(r'"([a-z]+_[a-z_]+)"', said))
     return next((origin for line, origin in reversed(marked) if stems and line.strip().startswith(stems)), None)
