@@ -343,6 +343,17 @@ def test_a_location_of_the_users_in_a_route_passes_on_as_the_route_does_and_keep
     assert values(locations(found)["/a/"], "add_header") == [["X-Frame-Options", "DENY", "always"], ["X-C", "3"]]
 
 
+def test_a_location_in_a_route_to_a_grpc_service_passes_on_as_grpc_without_the_prefix() -> None:
+    text = own_text("location ~ /slow { limit_rate 1k; }", 3)
+    route = Route("/rpc", "rpc", is_stripped=True, nginx=text)
+    project = Project(Path("/srv/cats"), ("love.cat",), (), (route, WEB))
+    upstreams = (Upstream("rpc", (APP,), Scheme.GRPC), Upstream("web", (APP,)))
+    found = https_of(site("love.cat", routes=(route, WEB), upstreams=upstreams, own=parse_texts(project)))
+    (inner,) = locations(locations(found)["/rpc/"]).values()
+    assert values(inner, "grpc_pass") == [["grpc://devtls_0123456789ab_0"]]
+    assert values(inner, "rewrite") == [["^/rpc/?(.*)$", "/$1", "break"]]
+
+
 def test_files_and_sticky_cookies_keep_what_a_domain_adds(tmp_path: Path) -> None:
     settings = DomainSettings(("love.cat",), (), own_text("add_header X-A 1;", 3))
     routes = (Route("/docs", Files(tmp_path)), WEB)
