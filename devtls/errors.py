@@ -2,6 +2,7 @@
 
 * DevtlsError: the fact and its cure; exit code 1
     * UsageError: wrong words or configuration; exit code 2
+        * FileError: what is wrong with a file, all of it
     * NotRunningError: nothing to talk to; exit code 3
     * ConflictError: a port, domain or lock belongs to someone else; exit code 4
     * CommandFailedError: a program we ran failed; keeps what was run and what it said
@@ -12,7 +13,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,32 @@ class UsageError(DevtlsError):
     """The words on the command line, or the configuration, are wrong."""
 
     exit_code = 2
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong in a file, and what to do about it.
+
+    Attributes:
+        origin: where: "devtls.toml:12: services.web.port".
+    """
+
+    origin: str
+    fact: str
+    cure: tuple[str, ...] = ()
+
+
+class FileError(UsageError):
+    """A file of the user's cannot be followed; each problem has a cure of its own, and they are in the file's order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(dict.fromkeys(problems), key=_line_of))
+        facts = "\n".join(f"{each.origin}: {each.fact}" for each in self.problems)
+        super().__init__(facts, *(line for cure in dict.fromkeys(each.cure for each in self.problems) for line in cure))
+
+
+def _line_of(problem: Problem) -> tuple[str, int]:
+    file, line, *_ = f"{problem.origin}::".split(":")
+    return file, int(line) if line.isdecimal() else 0
 
 
 class NotRunningError(DevtlsError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
@@ -130,6 +130,17 @@ class Redirect(Struct, frozen=True):
 Target = str | External | Files | Redirect
 
 
+NginxContext = Literal["server", "location"]  # of a domain, or of a route
+
+
+class NginxText(Struct, frozen=True):
+    """The user's own nginx directives, and where they are written: `line` is that of the first one in `file`."""
+
+    text: str
+    file: str
+    line: int
+
+
 class Route(Struct, frozen=True):
     """A path prefix, and what answers there.
 
@@ -138,16 +149,36 @@ class Route(Struct, frozen=True):
         target: a service, by what it is called as an upstream, or something that devtls does not run.
         host: the one domain it is for; empty for all of the project.
         is_stripped: the service gets the path without the prefix.
+        nginx: the user's own directives for it.
     """
 
     prefix: str
     target: Target
     host: str = ""
     is_stripped: bool = False
+    nginx: NginxText | None = None
 
     def is_for(self, host: str) -> bool:
         """Whether it is for this host: its own domain, the .localhost name of that, or any."""
         return not self.host or host in {self.host, f"{self.host}.localhost"}
+
+
+class DomainSettings(Struct, frozen=True):
+    """What holds for a domain and those served like it.
+
+    Attributes:
+        hosts: the domains of the project that it is about.
+        headers: (name, value) pairs that each answer carries, besides the project's.
+        nginx: the user's own directives for them.
+    """
+
+    hosts: tuple[str, ...]
+    headers: tuple[tuple[str, str], ...] = ()
+    nginx: NginxText | None = None
+
+    def is_for(self, host: str) -> bool:
+        """Whether it is for this host: one of its own, or the .localhost name of one."""
+        return host in self.hosts or host.removesuffix(".localhost") in self.hosts
 
 
 def pools_of(services: Iterable[Service]) -> dict[str, tuple[Service, ...]]:
@@ -182,6 +213,8 @@ class Project(Struct, frozen=True):
         authority_names: what its authorities are for, when that is more than the domains: a worktree shares its
             repository's.
         is_on_lan: served on the addresses of this machine's networks, too.
+        settings: what holds for some of the domains only; each domain has one at most.
+        fixed_ports: the ports that services were given, by their names; the others were free.
     """
 
     directory: Path
@@ -197,6 +230,8 @@ class Project(Struct, frozen=True):
     is_prod_like: bool = False
     is_on_lan: bool = False
     authority_names: tuple[str, ...] = ()
+    settings: tuple[DomainSettings, ...] = ()
+    fixed_ports: Mapping[str, int] = field(default_factory=dict)
 
 
 def foreign_of(project: Project) -> tuple[External, ...]:

@@ -426,7 +426,7 @@ def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Foun
             ),
         )
     for domain in project.domains:
-        if "*" in domain:
+        if "*" in domain and not any(name.endswith(domain[1:]) and "*" not in name for name in project.domains):
             example = domain.replace("*", "shop")
             yield (
                 f"{domain} is served, and no hosts file can hold it; browsers find {localhost_name(example)}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from devtls.errors import FileError
 from devtls.model import Check, Verdict, is_loopback, spell_host
 from devtls.plan import (
     Already,
@@ -26,7 +27,7 @@ from devtls.plan import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from devtls.errors import DevtlsError
+    from devtls.errors import DevtlsError, Problem
     from devtls.model import Endpoint
     from devtls.plan import Item, Plan
 
@@ -93,7 +94,9 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 def error_facts(error: DevtlsError) -> dict[str, Any]:
     """A mistake for JSON (schema devtls.error/1)."""
-    facts = {"message": str(error), "cure": list(error.cure), "exit_code": error.exit_code}
+    facts: dict[str, Any] = {"message": str(error), "cure": list(error.cure), "exit_code": error.exit_code}
+    if isinstance(error, FileError):
+        facts["problems"] = [{**each._asdict(), "cure": list(each.cure)} for each in error.problems]
     return {"schema": "devtls.error/1", **facts}
 
 
@@ -161,8 +164,15 @@ def render_notices(notices: Iterable[tuple[str, tuple[str, ...]]], style: Style)
 
 def render_error(error: DevtlsError, style: Style) -> list[str]:
     """The fact, what to do, the exact command, each on its own line."""
+    if isinstance(error, FileError):
+        return [line for each in error.problems for line in _render_problem(each, style)]
     first, *rest = str(error).splitlines() or [""]
     return [f"{style.bad('devtls:')} {first}", *(f"  {line}" for line in rest), *(f"  {line}" for line in error.cure)]
+
+
+def _render_problem(problem: Problem, style: Style) -> list[str]:
+    lines = [f"{style.bad(_printable(problem.origin))}: {_printable(problem.fact)}"]
+    return [*lines, *(f"  {_printable(line)}" for line in problem.cure)]
 
 
 def render_check(check: Check, width: int, style: Style) -> list[str]:

@@ -20,6 +20,7 @@ COMMANDS = {
     "ps": "Show what runs, where, and whether its checks pass.",
     "logs": "Show what the services printed.",
     "restart": "Restart a service, or all of them.",
+    "config": "Show what devtls.toml comes to, and where each value is from.",
     "cert": "Write a certificate and its key for elsewhere.",
     "trust": "Have the system and the browsers trust your authorities.",
     "untrust": "Have no store trust them any more.",

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 def project_directory() -> Path:
-    """The folder whose project is meant: where the command is typed."""
+    """The folder whose project is meant: where the command is typed, or where the devtls.toml of that is."""
+    from devtls.config.finding import find_project
+
     try:
-        return Path(os.path.realpath(Path.cwd()))
+        here = Path(os.path.realpath(Path.cwd()))
     except FileNotFoundError as error:
         raise DevtlsError("the folder that you are in is gone", "Go to one that is there:", "  cd") from error
+    home = os.environ.get("HOME")
+    return find_project(here, Path(os.path.realpath(home)) if home else None) or here
 
 
 def connect(paths: Paths | None = None, timeout: float | None = 10.0) -> Client:

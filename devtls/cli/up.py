@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from devtls import report
 from devtls.cli.output import is_interactive, say, say_json
 from devtls.cli.talk import Talk, real_domain_notices
-from devtls.errors import ConflictError, DevtlsError, NotRunningError
+from devtls.errors import ConflictError, DevtlsError, NotRunningError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,6 +68,8 @@ STARTED = time.monotonic()  # this module is imported when the command begins
 @click.option("--https-port", type=click.IntRange(1, 65535), help="Serve on another port than 443.")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to listen.")
 @click.option("--isolated", "is_isolated", is_flag=True, help="Touch no trust store; `devtls exec` trusts it.")
+@click.option("--trust-project", "is_trusted", is_flag=True, help="Trust this devtls.toml as it is now, unasked.")
+@click.option("--allow-domain", "allowed", multiple=True, metavar="NAME", help="Let devtls.toml serve a real domain.")
 @click.option("--no-new-ca", is_flag=True, help="Fail rather than make a new certificate authority.")
 @click.option("-d", "--detach", is_flag=True, help="Go on in the background, once it is ready.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -92,18 +94,21 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
     https_port: int | None,
     timeout: float,
     is_isolated: bool,
+    is_trusted: bool,
+    allowed: tuple[str, ...],
     no_new_ca: bool,
     detach: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Serve DOMAIN over trusted HTTPS, through nginx, from the app that CMD starts.
+    """Serve DOMAIN over trusted HTTPS, through nginx, from the app that CMD starts; or what devtls.toml says.
 
     The first run makes a certificate authority for this domain alone, has the browsers trust it and points the name at
     this machine; the next ones find that done. Ctrl+C ends the app, and nginx with the last project.
     """
     from devtls.cli.ask import project_directory
-    from devtls.config import App
+    from devtls.config import App, check_run
+    from devtls.config.finding import NAME
     from devtls.config.worktree import find_branch, serve_branch
     from devtls.look import look
     from devtls.model import Scheme
@@ -113,24 +118,34 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     paths = find_paths(os.environ)
     directory = project_directory()
-    project = _make_project(
-        domains,
-        paths,
-        app=App(app, port, Scheme(scheme), replicas, is_sticky, root, is_spa),
-        routes=routes,
-        redirects=redirects,
-        headers=headers,
-        is_prod_like=is_prod_like,
-        is_on_lan=is_on_lan,
-        websocket_path=websocket_path,
-        https_port=https_port,
-        timeout=timeout,
-        is_isolated=is_isolated,
-        directory=directory,
-        find_port=find_free_port if dry_run else partial(_claim_port, paths),
-    )
-    talk = Talk(sys.stderr if as_json else sys.stdout)
+    find_port = find_free_port if dry_run else partial(_claim_port, paths)
     branch = None if is_exact else find_branch(directory)
+    run: dict[str, Any] = {"websocket_path": websocket_path, "https_port": https_port}
+    run |= {"is_isolated": is_isolated, "is_on_lan": is_on_lan}
+    if (directory / NAME).is_file():
+        check_run(timeout, websocket_path)
+        is_given = None if dry_run else is_trusted
+        project = _declared(directory, paths, find_port, allowed, is_given=is_given, is_branch=branch is not None)
+        is_prod_like = is_prod_like or project.is_prod_like
+        project = replace(project, start_timeout=timeout, is_prod_like=is_prod_like, **run)
+    elif is_trusted or allowed:
+        word = "--trust-project" if is_trusted else "--allow-domain"
+        raise UsageError(f"{word} is about a devtls.toml, and there is none here or above", "Leave it out.")
+    else:
+        project = _make_project(
+            domains,
+            paths,
+            app=App(app, port, Scheme(scheme), replicas, is_sticky, root, is_spa),
+            routes=routes,
+            redirects=redirects,
+            headers=headers,
+            is_prod_like=is_prod_like,
+            timeout=timeout,
+            directory=directory,
+            find_port=find_port,
+            **run,
+        )
+    talk = Talk(sys.stderr if as_json else sys.stdout)
     if branch:
         project = serve_branch(project, branch)
         say([f"This is the worktree of {branch}: {project.domains[0]}. As in the main checkout: --exact"], talk.stream)
@@ -149,6 +164,28 @@ def up(  # noqa: PLR0913, PLR0917 - one parameter an option
             sys.exit(code)
     setup = _prepare(project, plan_for, paths, talk, as_json=as_json, is_forced=is_forced)
     sys.exit(_run_detached(setup, talk, as_json=as_json) if detach else _run(setup))
+
+
+def _declared(  # noqa: PLR0913 - what only a devtls.toml asks for
+    directory: Path,
+    paths: Paths,
+    find_port: Callable[[int], int],
+    allowed: tuple[str, ...],
+    *,
+    is_given: bool | None,
+    is_branch: bool,
+) -> Project:
+    """The project of a devtls.toml, once somebody agreed to it; `is_given`: they said so; None: they need not."""
+    from devtls.cli.consent import Consent
+    from devtls.cli.declared import read_declared, refuse_other_words
+    from devtls.config.services import assign_ports
+
+    refuse_other_words(click.get_current_context(), directory)
+    file, project = read_declared(directory, paths, os.environ, is_branch=is_branch)
+    if is_given is not None:
+        Consent(file, project, paths, allowed).require(is_given=is_given)
+    services = assign_ports(project.services, find_port)  # last, when nothing can be wrong any more
+    return replace(project, services=services)
 
 
 def _make_project(domains: tuple[str, ...], paths: Paths, **words: Any) -> Project:  # noqa: ANN401 - config.make_project checks them

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from devtls.config.commands import parse_program, suggest_app
-from devtls.config.domains import parse_own_domain
-from devtls.config.routes import HIGHEST_PORT, PREFIX, parse_header, parse_root, parse_routes
+from devtls.config.commands import find_program, parse_program, suggest_app
+from devtls.config.domains import parse_served_domains
+from devtls.config.routes import PREFIX, parse_header, parse_root, parse_routes
+from devtls.config.services import RESERVED, assign_ports, replicate
 from devtls.errors import UsageError
 from devtls.model import Files, Project, Route, Scheme, Service
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-FIRST_PORT = 3000
 SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 0.1, 86400.0  # seconds
-RESERVED = frozenset({"devtls", "gateway"})  # what the logs call our own
 
 
 class App(Struct, frozen=True):
@@ -86,31 +85,29 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
     if not domains:
         raise UsageError("no domain was named", "Name the domain to serve, such as:", "  devtls up love.cat --app …")
     _check_app(app, domains[0], directory)
-    names = _parse_domains(domains, is_vetted)
-    if not SHORTEST_TIMEOUT <= timeout <= LONGEST_TIMEOUT:  # so is nan
-        raise UsageError(f"{timeout} is not a time that one can wait", "Give --timeout in seconds, up to a day.")
-    if websocket_path is not None and not PREFIX.fullmatch(websocket_path.split("?")[0]):
-        raise UsageError(f"{websocket_path!r} is not a path", "Give the path of the WebSocket, such as --ws /chat")
+    names = parse_served_domains(domains, is_vetted)
+    check_run(timeout, websocket_path)
     wanted = parse_routes(routes, redirects, names, directory)
     parsed_headers = tuple(map(parse_header, headers))
     root = Files(parse_root(app.root, directory), "index.html" if app.is_spa else "") if app.root else None
     name_of = _names_of([route for route in wanted if isinstance(route.target, str)])
     commands = {} if app.command is None else {"web": app.command}
     commands |= {name_of[route]: route.target for route in wanted if isinstance(route.target, str)}
-    programs = {name: parse_program(text, directory, environment) for name, text in commands.items()}
+    programs = {name: parse_program(text) for name, text in commands.items()}
+    for argv, assigned in programs.values():
+        find_program(argv[0], directory, {**environment, **assigned})
     services: list[Service] = []
-    for name, (argv, assigned) in programs.items():  # ports are claimed last, when nothing can be wrong any more
+    for name, (argv, assigned) in programs.items():
         base = Service(name, argv, 0, directory, assigned)
-        for each in _replicas(base, app) if name == "web" else [base]:
-            above = services[-1].port % HIGHEST_PORT + 1 if services else FIRST_PORT
-            number = app.port if app.port and not services else find_port(max(above, FIRST_PORT))
-            services.append(replace(each, port=number))
+        if name == "web":
+            base = replace(base, port=app.port or 0, scheme=app.scheme)
+        services += replicate(base, app.replicas, is_sticky=app.is_sticky) if name == "web" else [base]
     made = [Route("/", root or "web")]
     made += [replace(each, target=name_of[each]) if each in name_of else each for each in wanted]
     return Project(
         directory=directory,
         domains=names,
-        services=tuple(services),
+        services=assign_ports(services, find_port),  # last, when nothing can be wrong any more
         routes=tuple(made),
         websocket_path=websocket_path,
         https_port=https_port,
@@ -121,6 +118,18 @@ def make_project(  # noqa: PLR0913 - one parameter an option of `up`
         is_prod_like=is_prod_like,
         is_on_lan=is_on_lan,
     )
+
+
+def check_run(timeout: float, websocket_path: str | None) -> None:
+    """See that the words about this run can be followed.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if not SHORTEST_TIMEOUT <= timeout <= LONGEST_TIMEOUT:  # so is nan
+        raise UsageError(f"{timeout} is not a time that one can wait", "Give --timeout in seconds, up to a day.")
+    if websocket_path is not None and not PREFIX.fullmatch(websocket_path.split("?")[0]):
+        raise UsageError(f"{websocket_path!r} is not a path", "Give the path of the WebSocket, such as --ws /chat")
 
 
 def _check_app(app: App, domain: str, directory: Path) -> None:
@@ -141,32 +150,6 @@ def _check_app(app: App, domain: str, directory: Path) -> None:
         raise UsageError("--port, --replicas, --sticky and --scheme are about an --app", "Leave them out.")
     if app.is_sticky and app.replicas == 1:
         raise UsageError("--sticky is about several replicas", "Say how many:", "  --replicas 3 --sticky")
-
-
-def _parse_domains(texts: Sequence[str], is_vetted: Callable[[str], bool]) -> tuple[str, ...]:
-    """The domains as they are served; concrete names first, since one of them is the project's address."""
-    names = list(dict.fromkeys(_parse_served(text, is_vetted) for text in texts))
-    if all("*" in name for name in names):
-        bare = names[0].removeprefix("*.")
-        raise UsageError(
-            f"{names[0]} is a wildcard, and no browser can be sent there",
-            "Name the domain itself, too:",
-            f"  devtls up {bare} '{names[0]}' …",
-        )
-    return tuple(sorted(names, key=lambda name: "*" in name))
-
-
-def _parse_served(text: str, is_vetted: Callable[[str], bool]) -> str:
-    rest = text.removeprefix("*.")
-    return ("" if rest == text else "*.") + parse_own_domain(rest, is_vetted)
-
-
-def _replicas(service: Service, app: App) -> list[Service]:
-    """The one service, or as many as were asked for: web-1, web-2 and so on."""
-    if app.replicas == 1:
-        return [replace(service, scheme=app.scheme)]
-    made = replace(service, pool=service.name, scheme=app.scheme, is_sticky=app.is_sticky)
-    return [replace(made, name=f"{service.name}-{number}") for number in range(1, app.replicas + 1)]
 
 
 def _names_of(routes: Sequence[Route]) -> dict[Route, str]:

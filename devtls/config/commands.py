@@ -46,8 +46,12 @@ def suggest_app(directory: Path) -> str:
     return "node app.js"
 
 
-def parse_program(text: str, directory: Path, environment: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The words of a command, and the variables that it sets in front of them."""
+def parse_program(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The words of a command, and the variables that it sets in front of them.
+
+    Raises:
+        UsageError: it has no words, or needs a shell.
+    """
     words = parse_command(text)
     assigned = {}
     while words and ASSIGNMENT.fullmatch(words[0]):
@@ -55,15 +59,22 @@ def parse_program(text: str, directory: Path, environment: Mapping[str, str]) ->
         assigned[variable] = value
     if not words:
         raise UsageError(f"the command {text!r} is empty", "Give a program and its arguments: node app.js")
-    path = assigned.get("PATH", environment.get("PATH"))
-    program = words[0] if "/" in words[0] else shutil.which(words[0], path=path)
+    return tuple(words), assigned
+
+
+def find_program(name: str, directory: Path, environment: Mapping[str, str]) -> None:
+    """See that a program is there, on the PATH or below the folder that it is started in.
+
+    Raises:
+        CommandNotFoundError: it is not.
+    """
+    program = name if "/" in name else shutil.which(name, path=environment.get("PATH"))
     if program is None or shutil.which(directory / program) is None:
         raise CommandNotFoundError(
-            f"there is no program {words[0]!r}",
+            f"there is no program {name!r}",
             "Install it, or correct the command; this finds it when it is there:",
-            f"  command -v {shlex.quote(words[0])}",
+            f"  command -v {shlex.quote(name)}",
         )
-    return tuple(words), assigned
 
 
 def parse_command(text: str) -> list[str]:
@@ -81,7 +92,7 @@ def parse_command(text: str) -> list[str]:
         raise UsageError(
             f"the command {text!r} has {shell}, which only a shell understands, and none is used",
             "Ask for one:",
-            f"  --app {shlex.quote(f'sh -c {shlex.quote(text)}')}",
+            f"  sh -c {shlex.quote(text)}",
         )
     return words
 

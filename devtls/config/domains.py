@@ -37,6 +37,33 @@ def parse_own_domain(text: str, is_vetted: Callable[[str], bool]) -> str:
     return domain
 
 
+def parse_served_domains(texts: Sequence[str], is_vetted: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return the domains as they are served, each once: concrete names first, one of them is the project's address.
+
+    Raises:
+        UsageError: with the one at fault, or all are wildcards.
+    """
+    names = list(dict.fromkeys(parse_served_domain(text, is_vetted) for text in texts))
+    if all("*" in name for name in names):
+        bare = names[0].removeprefix("*.")
+        raise UsageError(
+            f"{names[0]} is a wildcard, and no browser can be sent there",
+            "Name the domain itself, too:",
+            f"  devtls up {bare} '{names[0]}' …",
+        )
+    return tuple(sorted(names, key=lambda name: "*" in name))
+
+
+def parse_served_domain(text: str, is_vetted: Callable[[str], bool]) -> str:
+    """Return a domain of one's own, or all names right below one: "*.love.cat".
+
+    Raises:
+        UsageError: it is none.
+    """
+    rest = text.removeprefix("*.")
+    return ("" if rest == text else "*.") + parse_own_domain(rest, is_vetted)
+
+
 def is_public_suffix(domain: str) -> bool:
     """Whether people register names directly below this one (publicsuffix.org, the list in publicsuffixlist)."""
     from publicsuffixlist import PublicSuffixList
@@ -46,16 +73,24 @@ def is_public_suffix(domain: str) -> bool:
 
 def real_domain_notice(domain: str) -> Notice | None:
     """What it means to serve a name that may be a real one elsewhere; nothing for names that are nobody's."""
-    special = next((name for name in SPECIAL_USE if domain == name or domain.endswith(f".{name}")), None)
-    if special in ELSEWHERE:
+    if _special_use(domain) in ELSEWHERE:
         return f"{domain} may be a real name in your network; while it is served here, that one is not reached", ()
-    if special or is_address(domain) or not has_public_suffix(domain):
+    if not may_be_real(domain):
         return None
     fact = (
         f"{domain} may be a real site: the browser sends its cookies to what runs here, obeys its HSTS, and keeps the"
         " service workers that the app here installs"
     )
     return fact, (f"{domain.partition('.')[0]}.test has none of that.",)
+
+
+def may_be_real(domain: str) -> bool:
+    """Whether a name may be somebody's on the internet."""
+    return not (_special_use(domain) or is_address(domain)) and has_public_suffix(domain)
+
+
+def _special_use(domain: str) -> str | None:
+    return next((name for name in SPECIAL_USE if domain == name or domain.endswith(f".{name}")), None)
 
 
 def has_public_suffix(domain: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtls.errors import UsageError
@@ -10,7 +12,6 @@ from devtls.model import Endpoint, External, Files, Redirect, Route, Scheme, Uni
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from devtls.model import Target
 
@@ -28,6 +29,8 @@ NOBODYS_HEADERS = frozenset({
     "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     "sec-websocket-accept", "sec-websocket-extensions", "sec-websocket-protocol", "date", "server", "x-devtls",
 })  # fmt: skip
+
+HEADER_CURE = ("Give a name and a value:", '  --header "X-Frame-Options: DENY"')
 
 
 def parse_routes(
@@ -68,9 +71,8 @@ def _parse_route(text: str, domains: Sequence[str], directory: Path) -> Route:
 
 def _parse_redirect(text: str, domains: Sequence[str]) -> Route:
     place, _equals, to = text.partition("=")
-    parsed = _parse_place(place, domains)
-    is_elsewhere = ELSEWHERE_URL.fullmatch(to) or (PREFIX.fullmatch(to) and not to.startswith("//"))
-    if not parsed or not (to in domains or is_elsewhere):
+    parsed, destination = _parse_place(place, domains), parse_destination(to, domains)
+    if not parsed or not destination:
         raise UsageError(
             f"{text!r} is not a redirect",
             "Give what is asked for, and where it has gone: a path, a domain of this project, or an https URL:",
@@ -78,7 +80,21 @@ def _parse_redirect(text: str, domains: Sequence[str]) -> Route:
             "  --redirect www.love.cat=love.cat",
         )
     host, prefix = parsed
-    return Route(prefix, Redirect(domain=to) if to in domains else Redirect(to.rstrip("/")), host)
+    return Route(prefix, destination, host)
+
+
+def parse_destination(text: str, domains: Sequence[str]) -> Redirect | None:
+    """Where a redirect leads: a path, a domain of the project or an https URL; None when it is nothing of these."""
+    if text in domains:
+        return Redirect(domain=text)
+    if ELSEWHERE_URL.fullmatch(text) or (PREFIX.fullmatch(text) and not text.startswith("//")):
+        return Redirect(text.rstrip("/"))
+    return None
+
+
+def parse_prefix(text: str) -> str | None:
+    """A path without the slash at its end, but for "/" itself; None when it is no path that a route can have."""
+    return text.rstrip("/") or "/" if PREFIX.fullmatch(text) else None
 
 
 def _parse_place(text: str, domains: Sequence[str]) -> tuple[str, str] | None:
@@ -87,10 +103,10 @@ def _parse_place(text: str, domains: Sequence[str]) -> tuple[str, str] | None:
     Raises:
         UsageError: the host is another project's, or it is where the app is.
     """
-    host, slash, path = text.partition("/")
-    if not text or (slash and not PREFIX.fullmatch(f"/{path}")):
+    host, _slash, path = text.partition("/")
+    prefix = parse_prefix(f"/{path}")
+    if not text or prefix is None:
         return None
-    prefix = f"/{path}".rstrip("/") or "/"
     if host and host not in domains:
         raise UsageError(
             f"{host} is no domain of this project", "Name it, too:", f"  devtls up {' '.join(domains)} {host} …"
@@ -102,15 +118,8 @@ def _parse_place(text: str, domains: Sequence[str]) -> tuple[str, str] | None:
 
 def _parse_target(text: str, directory: Path) -> tuple[Target, bool]:
     """Somebody else's server, a folder, or the text of a command; and whether the prefix is taken off."""
-    if socket := SOCKET.fullmatch(text):
-        if len(socket[2].encode()) > LONGEST_SOCKET:
-            raise UsageError(f"the path {socket[2]} is too long for a socket", "Put it where the path is shorter.")
-        return External(UnixSocket(socket[2]), Scheme(socket[1] or "http")), bool(socket[3])
-    if server := SERVER.fullmatch(text):
-        host = {None: "127.0.0.1", "localhost": "127.0.0.1", "[::1]": "::1"}.get(server[2], server[2])
-        if not 0 < int(server[3]) <= HIGHEST_PORT:
-            raise UsageError(f"{server[3]} is not a port", "Ports are 1 to 65535.")
-        return External(Endpoint(host, int(server[3])), Scheme(server[1] or "http")), bool(server[4])
+    if server := parse_server(text):
+        return server
     if "://" in text:
         raise UsageError(
             f"{text} is not on this machine",
@@ -122,20 +131,57 @@ def _parse_target(text: str, directory: Path) -> tuple[Target, bool]:
     return text, False
 
 
+def parse_server(text: str) -> tuple[External, bool] | None:
+    """Somebody else's server, and whether a slash at the end takes the prefix off; None when it is no address.
+
+    Raises:
+        UsageError: it is one that cannot be.
+    """
+    if socket := SOCKET.fullmatch(text):
+        if len(socket[2].encode()) > LONGEST_SOCKET:
+            raise UsageError(f"the path {socket[2]} is too long for a socket", "Put it where the path is shorter.")
+        return External(UnixSocket(socket[2]), Scheme(socket[1] or "http")), bool(socket[3])
+    if server := SERVER.fullmatch(text):
+        host = {None: "127.0.0.1", "localhost": "127.0.0.1", "[::1]": "::1"}.get(server[2], server[2])
+        if not 0 < int(server[3]) <= HIGHEST_PORT:
+            raise UsageError(f"{server[3]} is not a port", "Ports are 1 to 65535.")
+        return External(Endpoint(host, int(server[3])), Scheme(server[1] or "http")), bool(server[4])
+    return None
+
+
 def parse_root(text: str, directory: Path) -> Path:
     """Return the folder whose files are served, absolute.
 
     Raises:
         UsageError: it is none.
     """
-    root = (directory / text).resolve()
-    if not root.is_dir():
+    root = find_folder(text, directory)
+    see_that_nginx_can_name(root)
+    return root
+
+
+def find_folder(text: str, directory: Path) -> Path:
+    """Return a folder, absolute and without links.
+
+    Raises:
+        UsageError: it is none.
+    """
+    root = Path(os.path.realpath(directory / text))  # Path.resolve raises at a link to itself
+    if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises at a name that is too long
         raise UsageError(
             f"{text!r} is not a folder", "Build it first, or correct its name; this shows what is there:", "  ls"
         )
-    if UNSPEAKABLE.search(str(root)):
-        raise UsageError(f"nginx cannot name the folder {str(root)!r}", "Move it below a plain name.")
     return root
+
+
+def see_that_nginx_can_name(folder: Path) -> None:
+    """See that files can be served from a folder.
+
+    Raises:
+        UsageError: its name has what nginx cannot say.
+    """
+    if UNSPEAKABLE.search(str(folder)):
+        raise UsageError(f"nginx cannot name the folder {str(folder)!r}", "Move it below a plain name.")
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -145,9 +191,19 @@ def parse_header(text: str) -> tuple[str, str]:
         UsageError: it is none, or not ours to set.
     """
     name, colon, value = text.partition(":")
-    name, value = name.strip(), value.strip()
-    if not colon or not HEADER_NAME.fullmatch(name):
-        raise UsageError(f"{text!r} is not a header", "Give a name and a value:", '  --header "X-Frame-Options: DENY"')
+    if not colon:
+        raise UsageError(f"{text!r} is not a header", *HEADER_CURE)
+    return make_header(name.strip(), value.strip())
+
+
+def make_header(name: str, value: str) -> tuple[str, str]:
+    """Return a response header.
+
+    Raises:
+        UsageError: it is none, or not ours to set.
+    """
+    if not HEADER_NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is not the name of a header", *HEADER_CURE)
     if name.lower() in NOBODYS_HEADERS:
         raise UsageError(f"the header {name} belongs to the connection itself", "Leave it to nginx.")
     if not value.isprintable() or not value.isascii():

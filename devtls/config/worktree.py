@@ -63,6 +63,9 @@ def serve_branch(project: Project, branch: str) -> Project:
         domains=tuple(_below(domain, label) for domain in project.domains),
         routes=tuple(_move(route, label) for route in project.routes),
         authority_names=project.domains,
+        settings=tuple(
+            replace(each, hosts=tuple(_below(host, label) for host in each.hosts)) for each in project.settings
+        ),
     )
 
 

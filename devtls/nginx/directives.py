@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from devtls.errors import UsageError
+from devtls.errors import FileError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-Context = Literal["server", "location"]
+    from devtls.model import NginxContext
+
 Kind = Literal["server", "route", "location", "if"]  # of block; route: our own location, that a text is put into
 
 # Told by nginx alone what they mean: they concern one request or answer of the project, and name no file and no place.
@@ -102,6 +103,7 @@ UNSPEAKABLE = re.compile(r"[$\x00-\x1f\x7f]")  # a path with it would be compute
 # A named group defines a variable for all projects: one called http_upgrade would take the neighbours' WebSockets.
 NAMED_GROUP = re.compile(r"\(\?(P?<(?![=!])|')")
 VARIABLE = re.compile(r"\$(?!(?:arg|cookie|devtls|http|sent|upstream)_)[A-Za-z_][A-Za-z0-9_]*")
+BROKEN_VARIABLE = re.compile(r"^\s*proxy_set_\w+ .*\$(?!\w|\{\w+\})")
 CONDITION = re.compile(r"\$\w+")
 MODIFIED = re.compile(r"(=|\^~|~\*|~)(.+)", re.DOTALL)
 DOTS = re.compile(r"(?:^|/)\.+(?:/|$)")  # a part of a path that goes up, or would behind another dot
@@ -116,7 +118,10 @@ ELSEWHERES = ("http://", "https://", "$scheme://")  # what is sent back to the b
 DEEPEST = 8  # blocks in blocks; nobody needs more, and reading them is recursive
 LONGEST = 64 * 1024  # characters; a text is read again at each start
 BUFFERS = frozenset({"proxy_buffer_size", "proxy_buffers", "proxy_busy_buffers_size"})  # must fit each other
-SHADOWED = ("proxy_set_header", "error_page")  # said in a location, those of the server are dropped, and ours says them
+# Said in a location, those of the server are dropped; and ours says them, or may.
+SHADOWED = ("proxy_set_header", "error_page", "add_header", "proxy_hide_header")
+SERVERS = ("client_max_body_size", "client_body_timeout")  # what our server says, and takes once
+REPEATED = ("proxy_hide_header",)  # that ours says, and takes any number of times
 
 MARK = re.compile(r".*[;{}] # (?P<origin>[^#]+:\d+)")
 COMPLAINT = re.compile(r"nginx: \[(?:emerg|alert|crit|error)\] (.+?)(?=^nginx: |\Z)", re.DOTALL | re.MULTILINE)
@@ -137,7 +142,7 @@ class OwnText(Struct, frozen=True):
     text: str
     file: str
     line: int
-    context: Context
+    context: NginxContext
     project: Path
 
 
@@ -159,28 +164,18 @@ class Directive(Struct, frozen=True):
     passes_on: bool = False
 
 
-class Problem(Struct, frozen=True):
-    """One thing that must not be said, and what to do instead."""
-
-    origin: str
-    fact: str
-    cure: str
-
-
 def parse_own(own: OwnText) -> tuple[Directive, ...]:
     """Return what the text says: allowed, with absolute paths, and with what keeps served files inside the project.
 
     Raises:
-        UsageError: something is not allowed or not readable; all of it is told, a line each.
+        FileError: something is not allowed or not readable; all of it is told, a line each.
     """
     problems: list[Problem] = []
     tree = _read(own, problems)
     outside = _Place("server", "location") if own.context == "server" else _Place("route", "service")
     found = _Checker(own, problems).check(tree, outside)
     if problems:
-        problems.sort(key=lambda each: int(each.origin.rpartition(":")[2]))
-        facts = dict.fromkeys(f"{each.origin}: {each.fact}" for each in problems)
-        raise UsageError("\n".join(facts), *dict.fromkeys(each.cure for each in problems))
+        raise FileError(problems)
     return found
 
 
@@ -196,7 +191,7 @@ def settings_of(directives: Sequence[Directive]) -> frozenset[str]:
 
 
 def leave_out(template: str, settings: Collection[str]) -> str:
-    """Return a filled template of a location without the lines that the user's own replace."""
+    """Return a filled template, of a location or in a server, without the lines that the user's own replace."""
     return "".join(line for line in template.splitlines(keepends=True) if _key_of_line(line) not in settings)
 
 
@@ -246,6 +241,9 @@ def _by_words(said: str, marked: Sequence[tuple[str, str]]) -> str | None:
     if variable := re.search(r'unknown "(\w+)" variable', said):
         uses = re.compile(rf"\$(?:{variable[1]}\b|\{{{variable[1]}\}})")
         return next((origin for line, origin in reversed(marked) if uses.search(line)), None)
+    if said == "invalid variable name" or "closing bracket" in said:
+        # Of what is sent on, found at the end of the location, without a word of whose it is.
+        return next((origin for line, origin in reversed(marked) if BROKEN_VARIABLE.search(line)), None)
     # "proxy_busy_buffers_size" is what nginx complains of when proxy_buffer_size was set.
     stems = tuple("_".join(word.split("_")[:2]).rstrip("s") for word in re.findall(r'"([a-z]+_[a-z_]+)"', said))
     return next((origin for line, origin in reversed(marked) if stems and line.strip().startswith(stems)), None)
@@ -276,7 +274,8 @@ def _key(directive: Directive) -> str | None:
     """What replaces its like; None: it may be said again."""
     if directive.name == "proxy_set_header" and directive.parameters:
         return f"proxy_set_header {directive.parameters[0].lower()}"
-    return directive.name if directive.name.startswith("proxy_") else None
+    is_single = directive.name.startswith("proxy_") and directive.name not in REPEATED
+    return directive.name if is_single or directive.name in SERVERS else None
 
 
 def _key_of_line(line: str) -> str | None:
@@ -304,9 +303,10 @@ def _read(own: OwnText, problems: list[Problem]) -> tuple[Directive, ...]:
     for number, line in enumerate(lines, own.line):
         if found := UNREADABLE.search(line):
             fact = f"there is a U+{ord(found[0]):04X}, a character that nginx may read as something else"
-            problems.append(Problem(f"{file}:{number}", fact, "Type that place anew."))
+            problems.append(Problem(f"{file}:{number}", fact, ("Type that place anew.",)))
     if len(own.text) > LONGEST:
-        problems.append(Problem(f"{file}:{own.line}", "the text is too long", f"Write at most {LONGEST} characters."))
+        cure = f"Write at most {LONGEST} characters."
+        problems.append(Problem(f"{file}:{own.line}", "the text is too long", (cure,)))
     if problems:
         return ()
     return _Reader(file, own.line, problems).read("\n".join(lines))
@@ -366,7 +366,7 @@ class _Reader:
         return f"{self.file}:{self.first + line - 1}"
 
     def complain(self, line: int, fact: str) -> None:
-        self.problems.append(Problem(self.origin(line), fact, SYNTAX))
+        self.problems.append(Problem(self.origin(line), fact, (SYNTAX,)))
 
 
 def _decode(word: str) -> str:
@@ -527,7 +527,7 @@ class _Checker:
         return self.refuse(directive, f"`{directive.name}` has a path that is not plain", cure)
 
     def refuse(self, directive: Directive, fact: str, cure: str) -> tuple[Directive, ...]:
-        self.problems.append(Problem(directive.origin, fact, cure))
+        self.problems.append(Problem(directive.origin, fact, (cure,)))
         return ()
 
 

@@ -3,7 +3,8 @@
     keeper   {"hello": "devtls-gateway", "protocol": 1, "version", "pid", "nginx", "https", "http", "sites"} + sockets
     project  {"do": "register", "site": text, "force": bool,
               "facts": {"directory", "domains", "pid", "session", "leaf"}}
-    keeper   {"is": "registered"} once the site is live | {"is": "refused", "why": "domain" | "config", ...}
+    keeper   {"is": "registered"} once the site is live | {"is": "refused", "why": "domain" | "config", "message", ...}
+              and for "config" the "line" on which its site begins in what nginx read
     project  {"do": "withdraw"}                   no site for now; the connection stays
     project  {"do": "goodbye"}
     keeper   {"is": "bye", "last": bool} once the site, and with the last one nginx, is gone

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from devtls.model import Endpoint, External, Redirect, Route, Scheme, authority_of, routes_of
+from devtls.model import DomainSettings, Endpoint, External, Redirect, Route, Scheme, authority_of, routes_of
 from devtls.nginx.listen import listen_lines
-from devtls.nginx.location import Manners, Way, render_location
+from devtls.nginx.location import Manners, Way, render_location, render_server
 from devtls.nginx.quoting import quote
 from devtls.system.templates import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from devtls.model import Address, Leaf
+    from devtls.model import Address, Leaf, NginxText
+    from devtls.nginx.directives import Directive
     from devtls.nginx.listen import Listen
 
 # max_fails=0: nginx must not shun an app for 10 s after a restart; 4 s is below Node's own 5 s of keep-alive.
@@ -50,6 +51,8 @@ class Site(Struct, frozen=True):
         page_socket: the stream socket that is asked for a page when an upstream cannot be reached.
         headers: (name, value) pairs of each answer; an empty value takes one out.
         is_prod_like: with the limits that nginx comes with.
+        settings: what holds for some of the hosts only.
+        own: the user's own directives, as they were understood.
     """
 
     key: str
@@ -60,6 +63,8 @@ class Site(Struct, frozen=True):
     page_socket: Path
     headers: tuple[tuple[str, str], ...] = ()
     is_prod_like: bool = False
+    settings: tuple[DomainSettings, ...] = ()
+    own: Mapping[NginxText, tuple[Directive, ...]] = field(default_factory=dict)
 
 
 def render_site(site: Site, listen: Listen, features: Collection[str], templates: Path) -> str:
@@ -70,11 +75,14 @@ def render_site(site: Site, listen: Listen, features: Collection[str], templates
     if parts:
         parts.append(_block("upstream", pages, [f"server {quote(f'unix:{site.page_socket}')} max_fails=0"]))
     log = quote(f"syslog:server=unix:{site.log_socket},nohostname,tag=devtls")
-    manners = Manners(site.headers, is_patient=not site.is_prod_like)
     for leaf in site.leaves:
+        manners = _manners(site, leaf.host)
         routes = [_settle(route, leaf.host, listen) for route in routes_of(site.routes, leaf.host)]
         ways = [_way(site, route, numbers) for route in routes]
-        locations = [render_location(*each, manners, templates) for each in zip(routes, ways, strict=True)]
+        locations = [
+            render_location(route, way, manners, templates, site.own[route.nginx] if route.nginx else ())
+            for route, way in zip(routes, ways, strict=True)
+        ]
         if any(ways):
             locations.append(fill(templates, "nginx/pages.conf", pages=pages))
         parts.append(
@@ -86,7 +94,8 @@ def render_site(site: Site, listen: Listen, features: Collection[str], templates
                 certificate=quote(str(leaf.fullchain)),
                 key=quote(str(leaf.key)),
                 log=log,
-                limits="" if site.is_prod_like else fill(templates, "nginx/generous.conf"),
+                limits=_limits(site, manners, templates),
+                own=render_server(manners),  # last, so that nginx blames the user's when a location is there twice
                 locations="".join(locations).rstrip("\n"),
             )
         )
@@ -95,6 +104,22 @@ def render_site(site: Site, listen: Listen, features: Collection[str], templates
             lines = listen_lines(listen.http, features, tls=False)
             parts.append(fill(templates, "nginx/redirect.conf", listen=lines, host=leaf.host, authority=authority))
     return "\n".join(parts)
+
+
+def _manners(site: Site, host: str) -> Manners:
+    """What all locations of a host have in common."""
+    settings = next((each for each in site.settings if each.is_for(host)), DomainSettings(()))
+    own = site.own[settings.nginx] if settings.nginx else ()
+    return Manners((*site.headers, *settings.headers), is_patient=not site.is_prod_like, own=own)
+
+
+def _limits(site: Site, manners: Manners, templates: Path) -> str:
+    limits = "" if site.is_prod_like else fill(templates, "nginx/generous.conf")
+    if not manners.own:
+        return limits
+    from devtls.nginx.own import without
+
+    return without(limits, manners.own)
 
 
 def _settle(route: Route, host: str, listen: Listen) -> Route:

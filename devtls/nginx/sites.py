@@ -235,8 +235,9 @@ class Sites:
             sys.stderr.write(f"a site that is gone stays until the next change: {error}\n")
             self._say_bye(gone)
         elif len(added) == 1 and not gone:
+            line = self._staging.line_of(added[0].registration)
             added[0].registration = before.get(added[0])
-            added[0].refuse("config", str(error))
+            added[0].refuse("config", str(error), line=line)
         else:
             again: list[Change] = [(visitor, None) for visitor in gone]
             again += [(visitor, visitor.registration) for visitor in added]

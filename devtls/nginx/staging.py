@@ -26,6 +26,7 @@ class Staging:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._count = 0
+        self._text = ""
 
     def stage(self, sites: Sequence[Registration]) -> Path:
         """Write the configuration of these sites into a folder of its own; there is at least one.
@@ -52,7 +53,13 @@ class Staging:
         )
         (folder / NAME).write_text(text, "utf-8")
         (folder / OWNERS).write_text(render_owners([each.pid for each in sites]), "utf-8")
+        self._text = text
         return folder
+
+    def line_of(self, site: Registration | None) -> int:
+        """The line on which a site begins in what was staged last: what nginx says names lines of the whole."""
+        before, found, _after = self._text.partition(site.site) if site else ("", "", "")
+        return before.count("\n") + 1 if found else 1
 
     def swap(self, folder: Path) -> None:
         """Make a staged folder the live one; nginx reads through the symlink at its next reload."""

@@ -15,7 +15,9 @@ from devtls.system import files, processes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from devtls.model import NginxText, Project
     from devtls.nginx.access import SeenHandshake
+    from devtls.nginx.directives import Directive
     from devtls.nginx.gateway import Greeting
     from devtls.session.certificates import Certificates
     from devtls.session.services import Services
@@ -63,6 +65,8 @@ class Place:
         self._voice = voice
         self._owner = owner
         self._left: Callable[[], None] | None = None
+        self._own = _own_of(setup.project)  # once: what links lead to may change while it is served
+        self._text = ""
         self._access_log = AccessLog(loop, setup.log_socket, seen)
         self._registration = Registration(
             loop,
@@ -113,6 +117,7 @@ class Place:
             return None
         listen = greeting.listen if setup.project.is_on_lan else greeting.listen.here
         text = render_site(self._site(), listen, greeting.nginx.features, setup.templates)
+        self._text = text
         files.write_atomically(setup.folder / "site.conf", text.encode())
         leaf = self._certificates.leaf(DEFAULT_HOST)
         facts = {
@@ -145,7 +150,18 @@ class Place:
             self._owner.place_is_refused(f"{answer['domain']} is served already, by the project in {place}", 4)
         else:
             said = answer.get("message", "")
-            self._owner.place_is_refused(f"nginx refuses the configuration of this project: {said}", 1)
+            if at_line := self._locate(said, answer.get("line", 1)):
+                self._owner.place_is_refused(f"nginx refuses your own directives: {at_line}", 2)
+            else:
+                self._owner.place_is_refused(f"nginx refuses the configuration of this project: {said}", 1)
+
+    def _locate(self, said: str, first: int) -> str | None:
+        """What nginx said at the line of the user's own; `first`: of our text in what nginx read."""
+        if not self._own:
+            return None
+        from devtls.nginx.directives import locate
+
+        return locate(said, "\n" * (first - 1) + self._text)
 
     def gateway_is_gone(self, fact: str) -> None:
         """No gateway can be had."""
@@ -188,9 +204,19 @@ class Place:
             setup.page_socket,
             project.headers,
             is_prod_like=project.is_prod_like,
+            settings=project.settings,
+            own=self._own,
         )
 
     def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _own_of(project: Project) -> dict[NginxText, tuple[Directive, ...]]:
+    if not any((*(each.nginx for each in project.settings), *(route.nginx for route in project.routes))):
+        return {}
+    from devtls.nginx.own import parse_texts
+
+    return parse_texts(project)

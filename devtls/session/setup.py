@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from devtls.model import Authority, Leaf, Project, Route
+    from devtls.model import Authority, Leaf, Project, Route, Service
     from devtls.nginx.binary import Nginx
     from devtls.report import Style
     from devtls.system.paths import Paths
@@ -102,15 +102,27 @@ def words_of(project: Project) -> dict[str, Any]:
     """What was asked for, for comparing with what another `up` in the same folder asks for."""
     return {
         "domains": list(project.domains),
-        "services": {each.name: [*map("=".join, each.environment.items()), *each.argv] for each in project.services},
+        "services": {each.name: _words_of_service(each, project.directory) for each in project.services},
         "routes": {f"{route.host}{route.prefix}": _words_of_route(route) for route in project.routes},
         "headers": [list(header) for header in project.headers],
         "prod_like": project.is_prod_like,
         "websocket_path": project.websocket_path,
         "https_port": project.https_port,
         "app_port": project.app_port,
+        "ports": dict(project.fixed_ports),
+        "settings": [
+            [list(each.hosts), [list(header) for header in each.headers], each.nginx.text if each.nginx else ""]
+            for each in project.settings
+        ],
     }
 
 
+def _words_of_service(service: Service, directory: Path) -> list[str]:
+    words = [*map("=".join, service.environment.items()), *service.argv]
+    elsewhere = [f"in {service.directory}"] if service.directory != directory else []
+    return [*words, *elsewhere, *([service.scheme] if service.scheme != "http" else [])]
+
+
 def _words_of_route(route: Route) -> str:
-    return f"{route.target}, without {route.prefix}" if route.is_stripped else str(route.target)
+    words = f"{route.target}, without {route.prefix}" if route.is_stripped else str(route.target)
+    return f"{words}, with {route.nginx.text}" if route.nginx else words

@@ -17,34 +17,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from devtls.errors import DevtlsError, UsageError
+from devtls.model import DomainSettings, NginxText, Project, Route, Scheme
 from devtls.nginx.directives import (
     ALLOWED,
-    Context,
     OwnText,
-    for_location,
-    leave_out,
     locate,
     parse_own,
     render_own,
-    settings_of,
 )
+from devtls.nginx.location import Manners, Way, render_location, render_server
+from devtls.nginx.own import parse_texts
 from devtls.nginx.render import render_gateway
 from devtls.nginx.site import render_site
+from devtls.system.templates import fill
 from tests.real.test_nginx_render import TEMPLATES, Gateway, find, opened
 from tests.unit.nginx.test_directives import contexts, names_in, read_as_nginx, texts, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from devtls.model import NginxContext as Context
     from devtls.nginx.binary import Nginx
+    from devtls.nginx.site import Site
 
-LOCATION = re.compile(
-    r"(?P<head>    location (?P<exact>= )?/\S* \{\n        set (?P<set>\S+ \d+);\n)"
-    r"(?P<body>.*?proxy_pass (?P<to>\S+);\n.*?)(?P<end>    \}\n)",
-    re.DOTALL,
-)
 SECOND = 10.0  # patience of one look; nothing is asserted about it
 
 # One of each, as it is written in the wild; and those whose module a binary lacks.
@@ -176,27 +174,21 @@ def own(text: str, context: Context, project: Path) -> OwnText:
     return OwnText(text, "devtls.toml", 1, context, project)
 
 
-def put_in(rendered: str, domain: str, route: str, project: Path) -> str:
-    """A site with a domain's and its routes' own directives where they belong."""
-    of_domain = parse_own(own(domain, "server", project))
-    of_route = parse_own(own(route, "location", project))
-
-    def with_own(found: re.Match[str]) -> str:
-        passing = [("set", *found["set"].split()), ("proxy_pass", found["to"])]
-        said = for_location(of_domain, of_route, passing, is_exact=bool(found["exact"]))
-        replaced = settings_of((*of_domain, *of_route))
-        return found["head"] + render_own(said, "        ") + "\n" + leave_out(found["body"], replaced) + found["end"]
-
-    rendered = LOCATION.sub(with_own, rendered)
-    return rendered.replace("    location @devtls_page", f"{render_own(of_domain, '    ')}\n    location @devtls_page")
+def with_own(site: Site, domain: str, route: str, project: Path) -> Site:
+    """The site with a domain's and its routes' own directives."""
+    of_domain = DomainSettings(("love.cat",), nginx=NginxText(domain, "devtls.toml", 1) if domain else None)
+    of_route = NginxText(route, "devtls.toml", 1) if route else None
+    routes = tuple(replace(each, nginx=of_route) for each in site.routes)
+    texts = parse_texts(Project(project, ("love.cat",), (), routes, settings=(of_domain,)))
+    return replace(site, routes=routes, settings=(of_domain,), own=texts)
 
 
 def complaint_of(gateway: Gateway, domain: str = "", route: str = "", project: Path = Path("/srv/cats")) -> str | None:
     """What nginx says against a user's directives, at the user's line."""
     features = gateway.nginx.features
-    site = render_site(gateway.site("love.cat"), gateway.listen, features, TEMPLATES)
+    site = with_own(gateway.site("love.cat"), domain, route, project)
     user = "root" if os.geteuid() == 0 else ""
-    sites = [put_in(site, domain, route, project)]
+    sites = [render_site(site, gateway.listen, features, TEMPLATES)]
     config = render_gateway(
         gateway.listen, features, TEMPLATES, sites, leaf=gateway.leaf(""), pages=gateway.folder, user=user
     )
@@ -306,12 +298,14 @@ def served(
     threading.Thread(target=app.serve_forever, daemon=True).start()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    site = (Path(TEMPLATES) / "nginx/site.conf").read_text("utf-8").split("%{locations}")[1]
-    location = (Path(TEMPLATES) / "nginx/location.conf").read_text("utf-8")
-    for field, text in {"match": "/", "upstream": f"127.0.0.1:{app.server_port}", "number": "0"}.items():
-        location = location.replace(f"%{{{field}}}", text)
-    site = site.replace("%{pages}", f"127.0.0.1:{app.server_port}")
-    site = put_in(f"server {{\nlisten 127.0.0.1:{port};\n{location}{site}", domain, route, folder / "cats")
+    of_domain = parse_own(own(domain, "server", folder / "cats"))
+    of_route = parse_own(own(route, "location", folder / "cats"))
+    manners = Manners(own=of_domain)
+    way = Way(0, Scheme.HTTP, f"127.0.0.1:{app.server_port}")
+    parts = [f"server {{\nlisten 127.0.0.1:{port};\n", render_server(manners)]
+    parts += [render_location(Route("/", "web"), way, manners, TEMPLATES, of_route)]
+    parts += [fill(TEMPLATES, "nginx/pages.conf", pages=f"127.0.0.1:{app.server_port}"), "}"]
+    site = "".join(parts)
     if not is_guarded:
         site = re.sub(r'disable_symlinks .*|if \( "\$uri" .*\n.*\n *\}', "", site)
     owner = "user root;" if os.geteuid() == 0 else ""

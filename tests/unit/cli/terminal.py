@@ -146,6 +146,8 @@ def status(**changes: Any) -> Message:
             "websocket_path": None,
             "https_port": None,
             "app_port": None,
+            "ports": {},
+            "settings": [],
         },
         "gateway": {"pid": 40, "nginx": "nginx 1.22.1", "https_port": 443},
         "services": [service],

@@ -50,9 +50,7 @@ def test_any_words_survive_quoting(given_words: list[str]) -> None:
 def test_a_command_that_needs_a_shell_says_how_to_ask_for_one(text: str) -> None:
     with pytest.raises(UsageError, match="which only a shell understands") as refused:
         parse_command(text)
-    option, asked = shlex.split(refused.value.cure[-1])
-    assert option == "--app"
-    assert parse_command(asked) == ["sh", "-c", text]
+    assert parse_command(refused.value.cure[-1]) == ["sh", "-c", text]
 
 
 def test_an_operator_inside_quotes_is_an_argument() -> None:

@@ -15,7 +15,6 @@ from devtls.nginx.directives import (
     DEEPEST,
     LONGEST,
     REFUSED,
-    Context,
     Directive,
     OwnText,
     for_location,
@@ -30,6 +29,8 @@ from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from devtls.model import NginxContext as Context
 
 ROOT = Path(__file__).parents[3]
 PROJECT = Path("/home/me/cats")
@@ -520,6 +521,7 @@ http {
         proxy_buffer_size "1m"; # devtls.toml:4
         return "200" "; # devtls.toml:99"; # devtls.toml:5
         set "$a" "${purr}"; # devtls.toml:6
+        proxy_set_header "A" "$a$"; # devtls.toml:7
         proxy_pass http://x; # ours, at noon
     }
 }
@@ -535,9 +537,12 @@ http {
         ('unknown "purr" variable', 'devtls.toml:6: unknown "purr" variable'),
         ('"proxy_busy_buffers_size" must be less than the size of all "proxy_buffers" in /x/nginx.conf:9',
          'devtls.toml:4: "proxy_busy_buffers_size" must be less than the size of all "proxy_buffers"'),
-        ("it is ours in /x/nginx.conf:7", None),
+        ("it is ours in /x/nginx.conf:8", None),
         ("it is nowhere in /x/nginx.conf:70", None),
         ('unknown "meow" variable', None),
+        ("invalid variable name in /x/nginx.conf:9", "devtls.toml:7: invalid variable name"),
+        ('the closing bracket in "cat" variable is missing in /x/nginx.conf:10',
+         'devtls.toml:7: the closing bracket in "cat" variable is missing'),
     ],
 )  # fmt: skip
 def test_what_nginx_says_is_told_at_the_users_line(said: str, place: str | None) -> None:

@@ -227,6 +227,7 @@ def test_a_site_that_nginx_refuses_takes_nobody_down(stage: Stage) -> None:
     stage.until(lambda: len(second.heard) == 2)
     refused = second.heard[1]
     assert (refused["why"], refused["message"]) == ("config", "nginx: [emerg] unknown directive")
+    assert refused["line"] > 1
     assert stage.master.served == [["love.cat"]]
     (live,) = (stage.keeper.setup.folder / "conf").iterdir()
     assert live == (stage.keeper.setup.folder / "live").resolve()

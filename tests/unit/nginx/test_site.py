@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from devtls.config.routes import PREFIX, parse_header
 from devtls.errors import UsageError
 from devtls.model import (
+    DomainSettings,
     Endpoint,
     External,
     Files,
     Leaf,
+    NginxText,
+    Project,
     Redirect,
     Route,
     Scheme,
@@ -24,6 +27,7 @@ from devtls.model import (
 )
 from devtls.nginx.binary import PROBES
 from devtls.nginx.listen import Listen
+from devtls.nginx.own import parse_texts
 from devtls.nginx.site import Site, Upstream, render_site
 from devtls.system.templates import find_templates
 from tests.unit.nginx.reading import Block, blocks, locations, parse, servers, values
@@ -291,6 +295,71 @@ def test_silence_is_borne_for_an_hour_unless_it_is_to_be_as_in_production() -> N
         assert values(inside, name) == []
     assert values(https, "client_max_body_size") == []
     assert dict(values(inside, "proxy_set_header"))["Upgrade"] == "$devtls_upgrade"
+
+
+def own_text(text: str, line: int) -> NginxText:
+    return NginxText(text, "devtls.toml", line)
+
+
+def site_with_own(domain: str, route: str = "", **given: Any) -> Site:
+    """One host with directives of its own, for it and for its route."""
+    of_domain = DomainSettings(("love.cat",), (("X-Frame-Options", "DENY"), ("Server", "")), own_text(domain, 10))
+    routes = (Route("/api", "api", nginx=own_text(route, 20)), WEB)
+    project = Project(Path("/srv/cats"), ("love.cat", "b.cat"), (), routes, settings=(of_domain,))
+    return site("love.cat", "b.cat", routes=routes, settings=(of_domain,), own=parse_texts(project), **given)
+
+
+def test_what_a_domain_says_holds_for_its_own_names_and_no_other() -> None:
+    found = [each for each in servers(render(site_with_own("gzip on;"))) if values(each, "ssl_certificate")]
+    assert [values(each, "gzip") for each in found] == [[["on"]], []]
+    assert values(found[0], "add_header") == [["X-Frame-Options", "DENY", "always"]]
+    assert values(locations(found[0])["/"], "proxy_hide_header") == [["X-Frame-Options"], ["Server"]]
+    assert values(locations(found[1])["/"], "proxy_hide_header") == []
+
+
+def test_what_the_user_says_is_not_said_twice() -> None:
+    domain = "client_max_body_size 5m; proxy_read_timeout 5s; proxy_set_header X-Cat purr; add_header X-A 1;"
+    found = https_of(site_with_own(domain, "proxy_set_header host x; proxy_hide_header Via;"))
+    assert values(found, "client_max_body_size") == [["5m"]]
+    assert values(found, "client_body_timeout") == [["1h"]]
+    root, api = locations(found)["/"], locations(found)["/api/"]
+    assert values(root, "proxy_read_timeout") == []
+    assert ["X-Cat", "purr"] in values(root, "proxy_set_header")
+    assert [value for name, value in values(root, "proxy_set_header") if name.lower() == "host"] == ["$http_host"]
+    assert [value for name, value in values(api, "proxy_set_header") if name.lower() == "host"] == ["x"]
+    assert values(api, "add_header") == [["X-A", "1"], ["X-Frame-Options", "DENY", "always"]]
+    assert values(api, "proxy_hide_header") == [["Via"], ["X-Frame-Options"], ["Server"]]
+
+
+def test_a_location_of_the_users_in_a_route_passes_on_as_the_route_does_and_keeps_our_headers() -> None:
+    routes = "location ~ \\.js$ { expires 1h; add_header X-B 2; }"
+    found = https_of(site_with_own("location /a/ { root public; add_header X-C 3; }", routes))
+    api, exact = locations(found)["/api/"], locations(found)["= /api"]
+    assert locations(exact) == {}
+    (inner,) = locations(api).values()
+    assert values(inner, "proxy_pass") == [["http://devtls_0123456789ab_0"]]
+    assert values(inner, "set") == [["$devtls_upstream", "0"]]
+    assert values(inner, "add_header") == [["X-Frame-Options", "DENY", "always"], ["X-B", "2"]]
+    assert values(locations(found)["/a/"], "add_header") == [["X-Frame-Options", "DENY", "always"], ["X-C", "3"]]
+
+
+def test_a_location_in_a_route_to_a_grpc_service_passes_on_as_grpc_without_the_prefix() -> None:
+    text = own_text("location ~ /slow { limit_rate 1k; }", 3)
+    route = Route("/rpc", "rpc", is_stripped=True, nginx=text)
+    project = Project(Path("/srv/cats"), ("love.cat",), (), (route, WEB))
+    upstreams = (Upstream("rpc", (APP,), Scheme.GRPC), Upstream("web", (APP,)))
+    found = https_of(site("love.cat", routes=(route, WEB), upstreams=upstreams, own=parse_texts(project)))
+    (inner,) = locations(locations(found)["/rpc/"]).values()
+    assert values(inner, "grpc_pass") == [["grpc://devtls_0123456789ab_0"]]
+    assert values(inner, "rewrite") == [["^/rpc/?(.*)$", "/$1", "break"]]
+
+
+def test_files_and_sticky_cookies_keep_what_a_domain_adds(tmp_path: Path) -> None:
+    settings = DomainSettings(("love.cat",), (), own_text("add_header X-A 1;", 3))
+    routes = (Route("/docs", Files(tmp_path)), WEB)
+    project = Project(tmp_path, ("love.cat",), (), routes, settings=(settings,))
+    found = https_of(site("love.cat", routes=routes, settings=(settings,), own=parse_texts(project)))
+    assert values(locations(found)["/docs/"], "add_header") == [["X-A", "1"], ["Cache-Control", "no-cache"]]
 
 
 def accepted(text: str) -> bool:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from devtls.model import Endpoint, External, Project, Route, Service
+from msgspec.structs import replace
+
+from devtls.model import DomainSettings, Endpoint, External, NginxText, Project, Route, Scheme, Service
 from devtls.session.setup import begin_session, words_of
 from devtls.system.processes import SESSION_MARKER
 from tests.unit.session.stage import make_setup
@@ -30,8 +33,27 @@ def test_what_was_asked_for_is_domains_commands_and_routes_but_no_port(tmp_path:
         "websocket_path": None,
         "https_port": None,
         "app_port": None,
+        "ports": {},
+        "settings": [],
     }
     assert words_of(project(3001)) == words_of(project(3000))  # a port that was found free says nothing
+
+
+def test_whatever_a_file_says_is_part_of_what_was_asked_for(tmp_path: Path) -> None:
+    service = Service("web", ("node",), 3000, tmp_path)
+    plain = Project(tmp_path, ("love.cat",), (service,), (Route("/", "web"),))
+    own = NginxText("gzip on;", "devtls.toml", 3)
+    changed = [
+        replace(plain, fixed_ports={"web": 3000}),
+        replace(plain, settings=(DomainSettings(("love.cat",), (("A", "b"),)),)),
+        replace(plain, settings=(DomainSettings(("love.cat",), (), own),)),
+        replace(plain, routes=(Route("/", "web", nginx=own),)),
+        replace(plain, services=(replace(service, directory=tmp_path / "backend"),)),
+        replace(plain, services=(replace(service, scheme=Scheme.HTTPS),)),
+    ]
+    words = [words_of(plain), *map(words_of, changed)]
+    assert all(first != second for number, first in enumerate(words) for second in words[:number])
+    assert json.loads(json.dumps(words)) == words  # they are compared with what came over a socket
 
 
 def test_a_session_has_a_name_of_its_own_that_is_kept(tmp_path: Path) -> None:
