@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.figures import interleave
 from tests.bench.green import time_devtls
-from tests.bench.table import Against
+from tests.bench.table import Against, AtMost
 
 if TYPE_CHECKING:
     from tests.bench.place import Place
@@ -18,9 +18,9 @@ def measure(place: Place) -> list[Against]:
     """Both start the same command; devtls looks after CA, hosts, trust and ports before that."""
     place.machine.write("/root/Procfile", f"web: {' '.join(place.app)}\n", user="root")
     honcho = [place.honcho, "-f", "/root/Procfile", "start"]
-    ours, theirs = interleave(
+    pairs = interleave(
         ROUNDS,
         lambda: time_devtls(place)["exec"],
         lambda: place.time(honcho, {"log": "listen"})["exec"],
     )
-    return [Against("command to the app's exec", ours, "honcho start", theirs, 1.2)]
+    return [Against("command to the app's exec", pairs, "honcho start", AtMost(1.2))]

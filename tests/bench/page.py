@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 PAGE = """# Benchmarks
 
 Written by `make bench`; run it to repeat them. Whole processes are measured, devtls and its peer in turn (A B A B), in
-one run on one machine: compare ratios, not milliseconds. Shown are medians with the first and third quartile. A row
-that devtls loses stays.
+one run on one machine: compare ratios, not milliseconds. Shown are medians with the first and third quartile; the
+ratio is the median of the pairs' own. A row that devtls loses stays.
 
 {facts}
 
