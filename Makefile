@@ -20,7 +20,7 @@ FOR_TEST := $(FOR_DEMO) nginx=nginx chromium=chromium firefox-esr=firefox-esr ce
 	unshare=util-linux setpriv=util-linux update-ca-certificates=ca-certificates \
 	wget=wget git=git gnutls-cli=gnutls-bin ruby=ruby go=golang-go javac=default-jdk-headless mkcert=mkcert caddy=caddy \
 	libatomic.so.1=libatomic1 faketime=faketime strace=strace /usr/share/i18n/charmaps=locales
-FOR_BENCH := $(FOR_TEST) caddy=caddy
+FOR_BENCH := $(FOR_TEST) caddy=caddy wrk=wrk h2load=nghttp2-client
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_LINK_MODE := copy

