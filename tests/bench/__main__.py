@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[0] = str(ROOT)  # it was this folder, whose files are no modules of their own
 
-from tests.bench import certificates, footprint, gateway, green, launch, startup  # noqa: E402 - found on the path above
+from tests.bench import certificates, footprint, gateway, green, launch, many, reload, startup  # noqa: E402 - found on the path above
 from tests.bench.page import render_page  # noqa: E402 - as above
 from tests.bench.place import describe, make_place  # noqa: E402 - as above
 from tests.bench.table import Row, render_text  # noqa: E402 - as above
@@ -22,6 +22,8 @@ FAMILIES = (
     footprint.measure,
     certificates.measure,
     gateway.measure,
+    reload.measure,
+    many.measure,
 )
 PAGE = ROOT / "docs/benchmarks.md"
 

@@ -73,7 +73,7 @@ def serve(place: Place) -> Iterator[None]:
         await_port(place, ECHO_PORT)
         await_port(place, 443, free=True)
         place.machine.write("/root/app/nginx.conf", APP, user=USER)
-        app = " ".join(_nginx(place, "/root/app"))
+        app = " ".join(nginx_by_hand(place, "/root/app"))
         with devtls_up(place, DOMAIN, "--ws", "/chat", "--route", f"/chat={ECHO_PORT}", "--app", app):
             yield
     finally:
@@ -96,7 +96,7 @@ def devtls_up(place: Place, *words: str, cwd: str = "/root") -> Iterator[None]:
 def by_hand(place: Place, text: str, port: int = BY_HAND_PORT) -> Iterator[Running]:
     """Run the nginx that devtls runs, too, on a configuration of one's own."""
     write_by_hand(place, text)
-    running = place.machine.start(_nginx(place, BY_HAND), user=USER)
+    running = place.machine.start(nginx_by_hand(place), user=USER)
     try:
         await_port(place, port)
         yield running
@@ -125,5 +125,6 @@ def await_port(place: Place, port: int, *, free: bool = False) -> None:
     wait_until(is_so, f"port {port} is {'free' if free else 'listened on'}")
 
 
-def _nginx(place: Place, prefix: str) -> list[str]:
+def nginx_by_hand(place: Place, prefix: str = BY_HAND) -> list[str]:
+    """The command of an nginx with a configuration of its own; the program is the one that devtls runs."""
     return [place.nginx, "-p", f"{prefix}/", "-e", f"{prefix}/error.log", "-c", f"{prefix}/nginx.conf"]
