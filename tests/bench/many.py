@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tests.bench.figures import pairs_of
 from tests.bench.place import PYTHON
-from tests.bench.reload import CONFIG, as_by_hand, ask, begin, joining
-from tests.bench.serving import await_port, nginx_by_hand, write_by_hand
+from tests.bench.reload import CONFIG, as_by_hand, ask, joining
+from tests.bench.serving import await_port, begin, nginx_by_hand, write_by_hand
 from tests.bench.table import MEGABYTES, Against, AtMost
 from tests.real.running import wait_until
 

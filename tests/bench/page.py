@@ -52,10 +52,11 @@ that little can hide behind its start.
 The app is an nginx of one worker that returns a constant, some 60,000 requests a second on a core: a page of 48 bytes,
 so that little hides what is before it. The WebSocket is `tests/bench/echo.py`. All peers run at the same time, and only
 one has anything to do. Load, peer and app share the cores, so a ratio is nearer to 1 than one of the peers alone would
-be; that of wss most of all, whose client and server are Python.
+be; that of wss most of all, whose client and server are Python: nginx takes about half of the processor time.
 
 * **gateway**: for one second each, `{wrk}`, `{h2load}`, and {websockets} WebSockets that each
-  send 13 bytes as soon as the last ones are back. Answers other than 2xx do not count.
+  send 13 bytes as soon as the last ones are back. Answers other than 2xx do not count. Each nginx is reloaded before
+  each pair: by the luck of its heap a worker spends up to 60 % more for as long as it lives (musl's allocator).
 * **nginx by hand**: the nginx that devtls runs, 2 workers as devtls has, on
 
 {minimal}

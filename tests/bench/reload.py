@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.figures import interleave
 from tests.bench.place import DOMAIN, PYTHON, USER
-from tests.bench.serving import BY_HAND_PORT, by_hand, serve, write_by_hand
+from tests.bench.serving import BY_HAND_PORT, begin, by_hand, serve, write_by_hand
 from tests.bench.table import Against, Amount, AtMost
 from tests.real.running import wait_until
 
@@ -86,11 +86,6 @@ def ask(running: Running, word: str) -> dict[str, float]:
 
 def _answers(running: Running) -> list[str]:
     return [line for line in running.output.splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
-
-
-def begin(place: Place, *argv: str) -> dict[str, float]:
-    """Start or reload an nginx (begin.py) and wait until it is live."""
-    return dict(json.loads(place.run([PYTHON, "-I", "-S", str(place.directory / "begin.py"), *argv])))
 
 
 def as_by_hand(text: str) -> str:

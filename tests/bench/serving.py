@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING
 
 from tests.bench.place import DOMAIN, PYTHON, USER
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 APP_PORT = 3000
 ECHO_PORT = 3001
 BY_HAND_PORT = 8444
+APP = "/root/app"  # the prefix of the nginx that is the app
 BY_HAND = "/root/by-hand"  # the prefix of the nginx that is run by hand
 TEMPORARY = "\n".join(f"    {kind}_temp_path temp;" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
 LEAF = f"/root/.local/share/devtls/leaf/{DOMAIN}/live"
 
 # Answers without a file, a buffer or another process: some 60,000 requests a second on one core.
-APP = f"""user root;
+APP_CONFIG = f"""user root;
 pid app.pid;
 daemon off;
 worker_processes 1;
@@ -72,8 +74,8 @@ def serve(place: Place) -> Iterator[None]:
     try:
         await_port(place, ECHO_PORT)
         await_port(place, 443, free=True)
-        place.machine.write("/root/app/nginx.conf", APP, user=USER)
-        app = " ".join(nginx_by_hand(place, "/root/app"))
+        place.machine.write(f"{APP}/nginx.conf", APP_CONFIG, user=USER)
+        app = " ".join(nginx_by_hand(place, APP))
         with devtls_up(place, DOMAIN, "--ws", "/chat", "--route", f"/chat={ECHO_PORT}", "--app", app):
             yield
     finally:
@@ -108,6 +110,11 @@ def write_by_hand(place: Place, text: str) -> None:
     """Write the configuration that `by_hand` reads, at its start and at each HUP."""
     place.machine.write(f"{BY_HAND}/nginx.conf", f"pid nginx.pid;\ndaemon off;\n{text}", user=USER)
     place.run(["mkdir", "-p", f"{BY_HAND}/temp"])
+
+
+def begin(place: Place, *argv: str) -> dict[str, float]:
+    """Start or reload an nginx (begin.py) and wait until it is live."""
+    return dict(json.loads(place.run([PYTHON, "-I", "-S", str(place.directory / "begin.py"), *argv])))
 
 
 def stop(running: Running, signal: str = "KILL") -> None:
