@@ -64,5 +64,5 @@ def test_a_vertical_bar_does_not_end_a_cell() -> None:
 def test_the_page_has_the_facts_the_table_and_how_to_repeat_it() -> None:
     rows: list[Row] = [MEMORY]
     page = render_page(rows, [("machine", "two cores")])
-    for part in ("* machine: two cores", "| memory | keeper 20 |", "`make bench`"):
+    for part in ("* machine: two cores", "| memory | keeper 20 |", "`make bench`", "ssl_certificate_key"):
         assert part in page
