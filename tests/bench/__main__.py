@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def main() -> int:
     if os.geteuid() != 0:
         print("only root can make the private machine of the benchmarks: sudo .venv/bin/python tests/bench")
         return 2
+    # A shell ignores it for what it starts in the background, so would all that we start, and Ctrl+C would end nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rows: list[Row] = []
     with make_place() as place:
         facts = describe(place)
