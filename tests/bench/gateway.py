@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 from tests.bench import load
 from tests.bench.figures import interleave
 from tests.bench.place import DOMAIN, USER, Place
-from tests.bench.serving import APP, APP_PORT, BY_HAND_PORT, ECHO_PORT, MINIMAL, await_port, begin, by_hand, serve, stop
+from tests.bench.serving import (
+    APP_PORT,
+    BY_HAND,
+    BY_HAND_PORT,
+    ECHO_PORT,
+    MINIMAL,
+    await_port,
+    begin,
+    by_hand,
+    serve,
+    stop,
+)
 from tests.bench.table import REQUESTS, ROUND_TRIPS, Against, AtLeast, Missing
 
 if TYPE_CHECKING:
@@ -38,6 +49,7 @@ CADDYFILE = f"""{{
     reverse_proxy 127.0.0.1:{APP_PORT}
 }}
 """
+PID_FILES = ("/root/.local/state/devtls/gateway/nginx.pid", f"{BY_HAND}/nginx.pid")
 # portless has no routes by path: the echo has a name of its own.
 PORTLESS_NAMES = {"love": APP_PORT, "chat": ECHO_PORT}
 
@@ -91,9 +103,8 @@ def _renew_workers(place: Place) -> None:
     as it lives (musl's allocator, which this static nginx has): 0.2 to 2.5 page faults a request, up to 60 % of its
     processor time.
     """
-    for seen in place.machine.processes():
-        if seen.argv and seen.argv[0].startswith("nginx: master") and APP not in seen.argv[0]:
-            begin(place, str(seen.pid))
+    for pid in place.run(["sh", "-c", 'cat -- "$@" 2>/dev/null || :', "sh", *PID_FILES]).split():
+        begin(place, pid)
 
 
 @contextlib.contextmanager
