@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.bench import load
@@ -49,7 +48,7 @@ CADDYFILE = f"""{{
     reverse_proxy 127.0.0.1:{APP_PORT}
 }}
 """
-PID_FILES = ("/root/.local/state/devtls/gateway/nginx.pid", f"{BY_HAND}/nginx.pid")
+GATEWAY = "/root/.local/state/devtls/gateway"  # the prefix of its nginx
 # portless has no routes by path: the echo has a name of its own.
 PORTLESS_NAMES = {"love": APP_PORT, "chat": ECHO_PORT}
 
@@ -89,21 +88,25 @@ def _compare(place: Place, peer: str, hosts: Hosts, port: int, target: AtLeast, 
         host = hosts[put is load.websockets]
 
         def ours(put: Load = put) -> float:
-            _renew_workers(place)
+            _renew_workers(place, GATEWAY)
             return put(place, DOMAIN, 443)
 
-        pairs = interleave(rounds, ours, partial(put, place, host, port))
+        def theirs(put: Load = put, host: str = host) -> float:
+            _renew_workers(place, BY_HAND)
+            return put(place, host, port)
+
+        pairs = interleave(rounds, ours, theirs)
         yield Against(WHAT.format(name), pairs, peer, target, unit)
 
 
-def _renew_workers(place: Place) -> None:
-    """Reload every nginx before each pair.
+def _renew_workers(place: Place, prefix: str) -> None:
+    """Reload the nginx of this prefix, if it runs, right before it is measured.
 
     By the luck of its heap a worker returns memory to the kernel with nearly each request, or hardly ever, for as long
     as it lives (musl's allocator, which this static nginx has): 0.2 to 2.5 page faults a request, up to 60 % of its
     processor time.
     """
-    for pid in place.run(["sh", "-c", 'cat -- "$@" 2>/dev/null || :', "sh", *PID_FILES]).split():
+    for pid in place.run(["sh", "-c", 'cat -- "$1" 2>/dev/null || :', "sh", f"{prefix}/nginx.pid"]).split():
         begin(place, pid)
 
 

@@ -55,8 +55,8 @@ one has anything to do. Load, peer and app share the cores, so a ratio is nearer
 be; that of wss most of all, whose client and server are Python: nginx takes about half of the processor time.
 
 * **gateway**: for one second each, `{wrk}`, `{h2load}`, and {websockets} WebSockets that each
-  send 13 bytes as soon as the last ones are back. Answers other than 2xx do not count. Each nginx is reloaded before
-  each pair: by the luck of its heap a worker spends up to 60 % more for as long as it lives (musl's allocator).
+  send 13 bytes as soon as the last ones are back. Answers other than 2xx do not count. Each nginx is reloaded right
+  before it is measured: by the luck of its heap a worker spends up to 60 % more as long as it lives (musl's allocator).
 * **nginx by hand**: the nginx that devtls runs, 2 workers as devtls has, on
 
 {minimal}
