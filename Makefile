@@ -22,7 +22,7 @@ FOR_TEST := $(FOR_DEMO) nginx=nginx chromium=chromium firefox-esr=firefox-esr ce
 	libatomic.so.1=libatomic1 faketime=faketime strace=strace /usr/share/i18n/charmaps=locales \
 	gsettings=libglib2.0-bin dbus-run-session=dbus-daemon /usr/libexec/dconf-service=dconf-gsettings-backend \
 	/usr/share/glib-2.0/schemas/org.gnome.system.proxy.gschema.xml=gsettings-desktop-schemas
-FOR_BENCH := $(FOR_TEST) caddy=caddy
+FOR_BENCH := $(FOR_TEST) caddy=caddy wrk=wrk h2load=nghttp2-client
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_LINK_MODE := copy

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from devtls.nginx.listen import Listen
 
 # max_fails=0: nginx must not shun an app for 10 s after a restart; 4 s is below Node's own 5 s of keep-alive.
-KEPT = ("keepalive 16", "keepalive_timeout 4s")
+# 128: a browser has a hundred streams open over HTTP/2, and with 16 every second request made a connection of its own.
+KEPT = ("keepalive 128", "keepalive_timeout 4s")
 
 
 class Upstream(Struct, frozen=True):

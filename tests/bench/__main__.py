@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path[0] = str(ROOT)  # it was this folder, whose files are no modules of their own
 
-from tests.bench import certificates, footprint, green, launch, startup  # noqa: E402 - found on the path above
+from tests.bench import certificates, footprint, gateway, green, launch, many, reload, startup  # noqa: E402 - found on the path above
 from tests.bench.page import render_page  # noqa: E402 - as above
 from tests.bench.place import describe, make_place  # noqa: E402 - as above
 from tests.bench.table import Row, render_text  # noqa: E402 - as above
@@ -21,6 +22,9 @@ FAMILIES = (
     green.against_portless,
     footprint.measure,
     certificates.measure,
+    gateway.measure,
+    reload.measure,
+    many.measure,
 )
 PAGE = ROOT / "docs/benchmarks.md"
 
@@ -30,6 +34,8 @@ def main() -> int:
     if os.geteuid() != 0:
         print("only root can make the private machine of the benchmarks: sudo .venv/bin/python tests/bench")
         return 2
+    # A shell ignores it for what it starts in the background, so would all that we start, and Ctrl+C would end nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rows: list[Row] = []
     with make_place() as place:
         facts = describe(place)

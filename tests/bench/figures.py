@@ -20,6 +20,19 @@ class Spread:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Two sides measured in turn.
+
+    Attributes:
+        ratio: ours over theirs, the median of all pairs: what the machine did meanwhile met both sides of a pair.
+    """
+
+    ours: Spread
+    theirs: Spread
+    ratio: float
+
+
 def spread_of(samples: Sequence[float]) -> Spread:
     """Return the median and quartiles of at least one sample."""
     if len(samples) == 1:
@@ -28,14 +41,12 @@ def spread_of(samples: Sequence[float]) -> Spread:
     return Spread(median, low, high, len(samples))
 
 
-def ratio_of(ours: Spread, theirs: Spread) -> float:
-    """How many times the peer's median ours is."""
-    return ours.median / theirs.median
+def pairs_of(samples: Sequence[tuple[float, float]]) -> Pairs:
+    """Return both sides of at least one pair, and how they compare."""
+    ours, theirs = zip(*samples, strict=True)
+    return Pairs(spread_of(ours), spread_of(theirs), statistics.median(mine / other for mine, other in samples))
 
 
-def interleave(
-    rounds: int, ours: Callable[[], float], theirs: Callable[[], float], *, warm_ups: int = 1
-) -> tuple[Spread, Spread]:
+def interleave(rounds: int, ours: Callable[[], float], theirs: Callable[[], float], *, warm_ups: int = 1) -> Pairs:
     """Measure A B A B …, so that a slow moment of the machine meets both; the first rounds warm up and are dropped."""
-    pairs = [(ours(), theirs()) for _ in range(warm_ups + rounds)][warm_ups:]
-    return spread_of([mine for mine, _ in pairs]), spread_of([other for _, other in pairs])
+    return pairs_of([(ours(), theirs()) for _ in range(warm_ups + rounds)][warm_ups:])

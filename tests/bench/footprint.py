@@ -30,7 +30,7 @@ def measure(place: Place) -> list[Amount]:
     after = _read(place, pids)
     running.press_control_c()
     running.wait()
-    return [_memory(pids, before), _processor(pids, before, after)]
+    return [_memory(pids, before), _keeper(pids, before), _processor(pids, before, after)]
 
 
 def _role(seen: Seen, guardian: int) -> str:
@@ -55,6 +55,12 @@ def _memory(pids: dict[int, str], found: list[dict[str, float]]) -> Amount:
     shared = sum(sizes["pss"] for sizes in found) / MB
     total = sum(sizes["rss"] for sizes in found) / MB
     return Amount("memory, RSS together", total, f"{', '.join(each)}; PSS {shared:.0f} MB", "MB", 75)
+
+
+def _keeper(pids: dict[int, str], found: list[dict[str, float]]) -> Amount:
+    (sizes,) = (sizes for role, sizes in zip(pids.values(), found, strict=True) if role == "keeper")
+    detail = f"RSS; PSS {sizes['pss'] / MB:.1f} MB"
+    return Amount("memory, the keeper alone", sizes["rss"] / MB, detail, "MB", 15)
 
 
 def _processor(pids: dict[int, str], before: list[dict[str, float]], after: list[dict[str, float]]) -> Amount:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from tests.bench.figures import interleave
 from tests.bench.place import DOMAIN
-from tests.bench.table import Against, Missing
+from tests.bench.table import Against, AtMost, Missing
 from tests.real.running import wait_until
 
 if TYPE_CHECKING:
     from tests.bench.place import Place
 
 WHAT = "command to verified green, less the app"
-AT_MOST_CADDY = 2.5
-AT_MOST_PORTLESS = 0.5
+CADDY_TARGET = AtMost(2.5)
+PORTLESS_TARGET = AtMost(0.5)
 CADDY_ROUNDS = 20
 PORTLESS_ROUNDS = 10
 CADDYFILE = """{
@@ -38,22 +38,22 @@ PORTLESS_ROOT = "/root/.portless/ca.pem"
 def against_caddy(place: Place) -> list[Against | Missing]:
     """Caddy proxies an app that listens already, and trusts a CA that it made before."""
     if not shutil.which("caddy"):
-        return [Missing(WHAT, "caddy run", AT_MOST_CADDY, "there is no Caddy: apt-get install caddy")]
+        return [Missing(WHAT, "caddy run", CADDY_TARGET, "there is no Caddy: apt-get install caddy")]
     place.machine.write("/root/Caddyfile", CADDYFILE, user="root")
     _make_caddy_root(place)
-    ours, theirs = interleave(CADDY_ROUNDS, lambda: _green(time_devtls(place)), lambda: _time_caddy(place))
-    return [Against(WHAT, ours, "caddy run", theirs, AT_MOST_CADDY)]
+    pairs = interleave(CADDY_ROUNDS, lambda: _green(time_devtls(place)), lambda: _time_caddy(place))
+    return [Against(WHAT, pairs, "caddy run", CADDY_TARGET)]
 
 
 def against_portless(place: Place) -> list[Against | Missing]:
     """Portless starts its proxy and the app, as devtls does; its CA was made and trusted before."""
     if place.portless_missing:
-        return [Missing(WHAT, "portless", AT_MOST_PORTLESS, place.portless_missing)]
+        return [Missing(WHAT, "portless", PORTLESS_TARGET, place.portless_missing)]
     # The first run makes its CA and has it trusted.
     place.time(["portless", "love", *place.app], {"log": "listen"}, str(place.npm_programs))
     _stop_portless(place)
-    ours, theirs = interleave(PORTLESS_ROUNDS, lambda: _green(time_devtls(place)), lambda: _time_portless(place))
-    return [Against(WHAT, ours, "portless", theirs, AT_MOST_PORTLESS)]
+    pairs = interleave(PORTLESS_ROUNDS, lambda: _green(time_devtls(place)), lambda: _time_portless(place))
+    return [Against(WHAT, pairs, "portless", PORTLESS_TARGET)]
 
 
 def time_devtls(place: Place) -> dict[str, float]:

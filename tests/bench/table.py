@@ -5,23 +5,66 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from tests.bench.figures import Spread, ratio_of
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tests.bench.figures import Pairs, Spread
 
 HEADER = ("measured", "devtls", "peer", "result", "target", "")
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """How a figure is shown: multiplied by `scale`, and called so."""
+
+    name: str
+    scale: float = 1
+
+
+MILLISECONDS = Unit("ms", 1000)  # of seconds
+MEGABYTES = Unit("MB", 1e-6)  # of bytes
+REQUESTS = Unit("requests/s")
+ROUND_TRIPS = Unit("round trips/s")
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """A target for what should be small: time, memory."""
+
+    bound: float
+
+    def is_met(self, figure: float) -> bool:
+        return figure <= self.bound
+
+    def __str__(self) -> str:
+        return f"<= {self.bound}"
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """A target for what should be large: a rate."""
+
+    bound: float
+
+    def is_met(self, figure: float) -> bool:
+        return figure >= self.bound
+
+    def __str__(self) -> str:
+        return f">= {self.bound}"
+
+
+Target = AtMost | AtLeast
+
+
+@dataclass(frozen=True, slots=True)
 class Against:
-    """A duration against a peer's, both in seconds."""
+    """Pairs of a duration, a size or a rate, ours and a peer's; the target is for their ratio."""
 
     what: str
-    ours: Spread
+    pairs: Pairs
     peer: str
-    theirs: Spread
-    at_most: float
+    target: Target
+    unit: Unit = MILLISECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +88,7 @@ class Missing:
 
     what: str
     peer: str
-    at_most: float
+    target: Target
     why: str
 
 
@@ -56,7 +99,7 @@ def is_met(row: Row) -> bool | None:
     """Whether the target is met; None when that is not known."""
     match row:
         case Against():
-            return ratio_of(row.ours, row.theirs) <= row.at_most
+            return row.target.is_met(row.pairs.ratio)
         case Amount():
             return row.ours <= row.at_most
         case Missing():
@@ -69,20 +112,21 @@ def cells_of(row: Row) -> tuple[str, ...]:
     """A row as texts, one for each column of HEADER."""
     verdict = {True: "met", False: "missed", None: ""}[is_met(row)]
     match row:
-        case Against(what, ours, peer, theirs, at_most):
-            result = f"{ratio_of(ours, theirs):.2f} x"
-            return what, _duration(ours), f"{peer}: {_duration(theirs)}", result, f"<= {at_most} x", verdict
+        case Against(what, pairs, peer, target, unit):
+            ours, theirs = _figure(pairs.ours, unit), _figure(pairs.theirs, unit)
+            return what, ours, f"{peer}: {theirs}", f"{pairs.ratio:.2f} x", f"{target} x", verdict
         case Amount(what, ours, detail, unit, at_most):
             return what, detail, "", f"{ours:.3g} {unit}", f"<= {at_most} {unit}", verdict
-        case Missing(what, peer, at_most, why):
-            return what, "", peer, f"not measured: {why}", f"<= {at_most} x", verdict
+        case Missing(what, peer, target, why):
+            return what, "", peer, f"not measured: {why}", f"{target} x", verdict
         case _:
             assert_never(row)
 
 
-def _duration(spread: Spread) -> str:
-    """A median and its quartiles in milliseconds."""
-    return f"{spread.median * 1000:.0f} ms ({spread.low * 1000:.0f}-{spread.high * 1000:.0f})"
+def _figure(spread: Spread, unit: Unit) -> str:
+    """A median and its quartiles."""
+    low, median, high = (f"{figure * unit.scale:.0f}" for figure in (spread.low, spread.median, spread.high))
+    return f"{median} {unit.name} ({low}-{high})"
 
 
 def render_text(rows: Sequence[Row]) -> list[str]:

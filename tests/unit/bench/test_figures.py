@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.figures import Spread, interleave, ratio_of, spread_of
+from tests.bench.figures import Spread, interleave, pairs_of, spread_of
 
 
 def test_half_of_the_samples_lie_between_the_quartiles() -> None:
@@ -16,7 +16,13 @@ def test_one_sample_is_its_own_spread() -> None:
 
 
 def test_an_outlier_moves_neither_median_nor_ratio() -> None:
-    assert ratio_of(spread_of([2, 2, 2, 2, 900]), spread_of([1, 1, 1, 1, 1])) == pytest.approx(2)
+    pairs = pairs_of([(2, 1), (2, 1), (2, 1), (2, 1), (900, 1)])
+    assert pairs.ours.median == 2
+    assert pairs.ratio == pytest.approx(2)
+
+
+def test_a_machine_that_gets_slower_meets_both_sides_of_a_pair() -> None:
+    assert pairs_of([(100, 100), (50, 50), (10, 10), (1, 1)]).ratio == pytest.approx(1)
 
 
 def test_the_two_sides_take_turns_and_the_warm_up_is_dropped() -> None:
@@ -27,6 +33,6 @@ def test_the_two_sides_take_turns_and_the_warm_up_is_dropped() -> None:
         return samples.pop(0)
 
     first, second = [100.0, 1.0, 1.0], [200.0, 3.0, 3.0]
-    ours, theirs = interleave(2, lambda: measure("A", first), lambda: measure("B", second))
+    pairs = interleave(2, lambda: measure("A", first), lambda: measure("B", second))
     assert "".join(turns) == "ABABAB"
-    assert (ours.median, ours.count, theirs.median) == (1, 2, 3)
+    assert (pairs.ours.median, pairs.ours.count, pairs.theirs.median) == (1, 2, 3)
