@@ -79,19 +79,36 @@ def why_no_route(servers: Servers) -> Notice | None:
     return None
 
 
-def look_at_servers(run: Runner = run) -> Notice | None:
-    """Ask systemd-resolved; return why there can be no route."""
+def why_unanswered(domains: Iterable[str], *, dnssec: str, tls: str) -> Notice | None:
+    """Return why systemd-resolved would not take the gateway's answers; pure.
+
+    Names below .test need no signature: RFC 6761, as systemd-resolved ships it.
+    """
+    if tls.startswith("Global: yes"):
+        fact = "systemd-resolved speaks to name servers by TLS alone (DNSOverTLS=yes), which the gateway does not"
+        return fact, (
+            "It may be told to do so where it can:",
+            "  DNSOverTLS=opportunistic in /etc/systemd/resolved.conf",
+        )
+    real = [domain for domain in domains if not is_local(domain)]
+    if real and not dnssec.startswith("Global: no"):
+        fact = f"systemd-resolved wants signatures (DNSSEC), and names below {', '.join(real)} have none here"
+        return fact, ("Take a domain below .test, or do without them:", "  DNSSEC=no in /etc/systemd/resolved.conf")
+    return None
+
+
+def look_at_resolved(domains: Sequence[str], run: Runner = run) -> Notice | None:
+    """Ask systemd-resolved; return why these domains cannot be routed."""
     if not name_route.is_resolved_asked():
         return root.FACTS[Status.NO_RESOLVED]
-    asked = ["resolvectl", "dns"]
-    try:
-        ended = run(asked, check=False)
-    except DevtlsError as error:
-        return str(error), error.cure
-    if ended.status != 0:
-        said = ended.said.strip().rpartition("\n")[2]
-        return f"systemd-resolved does not say whom it asks: {said}", ("See for yourself:", f"  {' '.join(asked)}")
-    return why_no_route(parse_servers(ended.stdout.decode("utf-8", "replace")))
+    said = []
+    for question in ("dns", "dnssec", "dnsovertls"):
+        try:
+            ended = run(["resolvectl", question])
+        except DevtlsError as error:
+            return str(error), error.cure
+        said.append(ended.stdout.decode("utf-8", "replace"))
+    return why_no_route(parse_servers(said[0])) or why_unanswered(domains, dnssec=said[1], tls=said[2])
 
 
 def domains_of(served: Iterable[str]) -> tuple[str, ...]:
@@ -141,6 +158,15 @@ def unserved_notice(domains: Sequence[str]) -> Notice:
     return fact, ("Have systemd-resolved ask as before:", f"  devtls hosts route --remove {names}")
 
 
+def open_port_notice() -> Notice:
+    """What is worse than before: systemd-resolved asks every server of the whole machine for every name."""
+    fact = (
+        f"while no gateway of yours runs, any program of this machine that listens on {OURS} can say where every name"
+        " leads; a certificate still tells it apart"
+    )
+    return fact, ("Take it back once you do not need it:", "  devtls hosts route --remove")
+
+
 def refuse_strangers(domains: Sequence[str], authorities: Collection[Authority]) -> None:
     """Somebody's real site is not led here by a slip of the finger: it has to be a name that you serve.
 
@@ -170,7 +196,7 @@ def preview(
     change: Change,
     *,
     look: Callable[[], NameRoute] = look_at_route,
-    why_not: Callable[[], Notice | None] = look_at_servers,
+    why_not: Callable[[Sequence[str]], Notice | None] = look_at_resolved,
     uid: int | None = None,
 ) -> Edit:
     """Return what a change would come to; what is only taken back is taken back whoever is asked."""
@@ -178,8 +204,8 @@ def preview(
     before = found.domains_of(os.getuid() if uid is None else uid)
     after = tuple(sorted(change(before)))
     left = root.FACTS[Status.ROUTE_NOT_OURS] if found.is_changed else None
-    if not left and set(after) - set(before):
-        left = why_not()
+    if not left and (added := [domain for domain in after if domain not in before]):
+        left = why_not(added)
     return describe(before, before if left else after, left)
 
 
@@ -189,7 +215,7 @@ def edit_route(  # noqa: PLR0913 - the world comes in as arguments
     is_interactive: bool,
     asking: Callable[[RootCall], None],
     look: Callable[[], NameRoute] = look_at_route,
-    why_not: Callable[[], Notice | None] = look_at_servers,
+    why_not: Callable[[Sequence[str]], Notice | None] = look_at_resolved,
     run: Runner = run,
     uid: int | None = None,
 ) -> Edit:

@@ -55,6 +55,6 @@ def _is_answered(name: str) -> bool:
 
     try:
         said: Any = dnslib.DNSRecord.question(name).send("127.0.0.1", PORT, timeout=SECOND_LOOK)
-        return bool(dnslib.DNSRecord.parse(said).rr)
+        return any(is_loopback(str(record.rdata)) for record in dnslib.DNSRecord.parse(said).rr)
     except (OSError, dnslib.DNSError):
         return False

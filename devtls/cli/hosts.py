@@ -49,16 +49,20 @@ def list_names(as_json: bool) -> None:
     from devtls.model import Verdict
     from devtls.system.name_route import look_at_route
     from devtls.system.paths import find_paths
+    from devtls.system.root import FACTS
+    from devtls.system.root_script import Status
     from devtls.system.windows import find_windows
 
     served = block.served_names(find_paths(os.environ))
     entries = block.find_entries(block.read_here(), served, look_up)
     resolver = read_resolver()
     checks = [block.judge(entry, resolver) for entry in entries]
-    routed = look_at_route().domains
+    found = look_at_route()
+    routed = found.domains
     checks += [routing.judge_route(domain, served, ask_about) for domain in routed]
     told = (block.unserved_notice(entries), block.windows_hosts_notice(served, find_windows()))
     notices = [notice for notice in told if notice]
+    notices += [FACTS[Status.ROUTE_NOT_OURS]] if found.is_changed else []
     if as_json:
         say_json(list_facts(entries, routed, notices))
     else:
@@ -156,6 +160,7 @@ def route(domains: tuple[str, ...], is_removal: bool, dry_run: bool, as_json: bo
             routing.tell_gateway(paths)
     unserved = [] if is_removal else [name for name in edit.names if not block.folder_of(f"*.{name}", served)]
     notices = [routing.unserved_notice(unserved)] if unserved else []
+    notices += [routing.open_port_notice()] if edit.added else []
     already = ", ".join(edit.names) or "asks for no name of yours"
     _tell([edit], notices, already=already, dry_run=dry_run, as_json=as_json)
 

@@ -26,7 +26,7 @@ def answer(packet: bytes, wildcards: Collection[str], *, ipv6: bool) -> bytes | 
 
 
 def _answer(packet: bytes, wildcards: Collection[str], *, ipv6: bool) -> bytes | None:
-    import dnslib  # 4 MB and 60 ms: only once somebody asks
+    import dnslib  # 1 MB and 60 ms: only once somebody asks
 
     query: Any = dnslib.DNSRecord.parse(packet)
     if query.header.qr or len(packet) > LARGEST:

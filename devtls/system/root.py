@@ -397,7 +397,8 @@ def _describe_route(domains: Sequence[str]) -> list[str]:
     return [
         f"have systemd-resolved ask 127.0.0.1:{name_route.PORT} for names below {', '.join(domains)}:",
         f"  write {name_route.FILE}, and have systemd-resolved read it",
-        "  it asks there for every other name, too, beside the servers of the network; the gateway refuses those",
+        "  it asks there for every other name, too, beside the servers of the network: the gateway refuses those, and",
+        "  while none runs, any program of this machine may listen there and say where names lead",
     ]
 
 

@@ -83,6 +83,26 @@ def test_the_servers_have_to_be_those_of_a_network() -> None:
         assert notice[1]
 
 
+@pytest.mark.parametrize(
+    ("domains", "dnssec", "tls", "words"),
+    [
+        (("love.cat",), "no", "no", ""),
+        (("love.cat",), "no", "opportunistic", ""),
+        (("love.test",), "yes", "no", ""),
+        (("love.test", "love.cat"), "yes", "no", "names below love.cat have none"),
+        (("love.cat",), "allow-downgrade", "no", "names below love.cat have none"),
+        (("love.test",), "no", "yes", "by TLS alone"),
+    ],
+)
+def test_what_systemd_resolved_demands_of_answers_is_known_before(
+    domains: tuple[str, ...], dnssec: str, tls: str, words: str
+) -> None:
+    link = "\nLink 2 (eth0): no\n"
+    notice = route.why_unanswered(domains, dnssec=f"Global: {dnssec}{link}", tls=f"Global: {tls}{link}")
+    assert bool(notice) is bool(words)
+    assert not notice or (words in notice[0] and notice[1])
+
+
 # The edit
 
 
@@ -113,7 +133,7 @@ class FakeRoot:
             is_interactive=False,
             asking=lambda _call: None,
             look=lambda: self.now,
-            why_not=lambda: why_not,
+            why_not=lambda _domains: why_not,
             run=self,
             uid=0,
         )
