@@ -5,6 +5,7 @@ A hosts file has no wildcards; a name server has. `system.name_route` says what 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
@@ -247,12 +248,15 @@ def edit_route(  # noqa: PLR0913 - the world comes in as arguments
 
 def tell_gateway(paths: Paths) -> None:
     """Have a gateway that runs look at the route; it answers from now on, or no more."""
-    met = greet(paths)
-    if met is None:
-        return
-    _greeting, sockets, client = met
-    for each in sockets:
-        each.close()
-    with client:
-        client.send({"do": "look"})
-        client.receive()
+    with contextlib.suppress(
+        DevtlsError, TimeoutError
+    ):  # one that does not understand will be replaced by the next `up`
+        met = greet(paths)
+        if met is None:
+            return
+        _greeting, sockets, client = met
+        for each in sockets:
+            each.close()
+        with client:
+            client.send({"do": "look"})
+            client.receive()

@@ -39,7 +39,7 @@ def hosts() -> None:
 def list_names(as_json: bool) -> None:
     """Show each name and each route: which project serves it, and where it leads on this machine.
 
-    Changes nothing. Ends with 0, or with 1 when a name does not lead here though its line is there.
+    Changes nothing. Ends with 0, or with 1 when a name does not lead here though its line, or a route, is there.
     """
     from devtls import block
     from devtls import route as routing

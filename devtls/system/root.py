@@ -185,7 +185,7 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
         ("Make room there, then run the same command again:", "  df -h /etc /var"),
     ),
     Status.BUSY: (
-        "another edit of /etc/hosts does not end; it is as it was",
+        "another edit by devtls does not end; nothing was changed",
         ("End it, then run the same command again; who it is:", "  sudo lslocks --output COMMAND,PID,PATH"),
     ),
     Status.NO_PORT_SETTING: (

@@ -86,8 +86,10 @@ def render_script(words: Collection[str], anchors: Anchors | None = None) -> str
         ValueError: the anchors are missing, or no plain words.
     """
     has_store = "install" in words or "remove" in words
+    is_locked = "hosts" in words or "route" in words
     parts = [
         BEGIN,
+        LOCK if is_locked else "",
         CHECK_HOSTS if "hosts" in words else "",
         *([_describe(anchors, words), CHECK_STORE] if has_store else []),
         CHECK_ASKER if "lower-ports" in words or "route" in words else "",
@@ -103,6 +105,7 @@ def render_script(words: Collection[str], anchors: Anchors | None = None) -> str
         LOWER_PORTS if "lower-ports" in words else "",
         RESTORE_PORTS if "restore-ports" in words else "",
         ROUTE if "route" in words else "",
+        UNLOCK if is_locked else "",
         BIND if "bind" in words else "",
     ]
     return "".join(parts)
@@ -148,26 +151,33 @@ take() {
 }
 """
 
-# The edit of the hosts file is checked by taking the lines that say "# devtls" out of the old and the new file: what
-# is left must be equal. Only a carriage return at the end of a line may differ (a CRLF file without a last newline).
 # Whoever can open a file can lock it, so the lock is a file that only root can open; and nobody is waited for forever.
 # busybox' flock knows no -w: there nobody is waited for at all.
-CHECK_HOSTS = r"""
-# --- look at the hosts file: one edit at a time, and only lines marked as ours may differ
-lock_hosts() {
-  command -v flock > /dev/null && [ -w /run ] || return 0
+LOCK = r"""
+# --- one edit at a time
+is_locked=''
+lock() {
+  [ -z "$is_locked" ] && command -v flock > /dev/null && [ -w /run ] || return 0
   umask 077
   exec 9>> /run/devtls.lock
   umask 022
-  flock -w 60 9 2> /dev/null || flock -n 9 || fail 51 'another edit of /etc/hosts does not end'
+  flock -w 60 9 2> /dev/null || flock -n 9 || fail 51 'another edit does not end'
+  is_locked=yes
 }
+"""
+UNLOCK = "exec 9>&-\n"
+
+# The edit of the hosts file is checked by taking the lines that say "# devtls" out of the old and the new file: what
+# is left must be equal. Only a carriage return at the end of a line may differ (a CRLF file without a last newline).
+CHECK_HOSTS = r"""
+# --- look at the hosts file: only lines marked as ours may differ
 users_lines() {
   sed -e "1s/^$(printf '\357\273\277')//" -e "s/$(printf '\r')\$//" "$1" |
     grep -a -v -x -E '(127\.0\.0\.1|::1) [a-z0-9.-]+ # devtls|# devtls: (begin|begin, newline added|end)' || :
 }
 is_expected() { sum=$(sha256sum < "$1") && [ "${sum%% *}" = "$expected" ]; }
 check_hosts() {
-  lock_hosts
+  lock
   target=$(readlink -f /etc/hosts) && [ -f "$target" ] || fail 44 '/etc/hosts is not a file'
   directory=${target%/*} place=${target%/*}
   while [ "$target" != /etc/hosts ]; do
@@ -243,7 +253,7 @@ LOOK = {
     "remove": """    remove) check_name "$2"; removes="$removes $2"; shift 2 ;;\n""",
     "lower-ports": """    lower-ports) check_asker "$2"; asker=$2; shift 2 ;;\n""",
     "restore-ports": """    restore-ports) shift ;;\n""",
-    "route": """    route) check_asker "$2"; check_count "$3"; asker=$2 count=$3 domains=''; shift 3
+    "route": """    route) check_asker "$2"; check_count "$3"; lock; asker=$2 count=$3 domains=''; shift 3
       while [ "$count" -gt 0 ]; do
         check_domain "${1:-}"; domains="$domains $1"; count=$((count - 1)); shift
       done ;;\n""",
@@ -283,7 +293,6 @@ write_hosts() {
   return 44
 }
 if write_hosts; then echo 'devtls: done hosts'; else echo "devtls: failed $? hosts"; fi
-exec 9>&-
 """
 
 # Debian's update-ca-certificates never tells its Java hook of a deleted local file, so the hook is told by hand.
@@ -433,7 +442,7 @@ remove_route() {
   [ -z "$made_folder" ] || rmdir "$route_folder" 2> /dev/null || :
 }
 has_resolved() { command -v systemctl > /dev/null && systemctl is-active --quiet systemd-resolved; }
-tell_resolved() { ! has_resolved || systemctl reload-or-restart systemd-resolved; }
+tell_resolved() { ! has_resolved || systemctl reload-or-restart systemd-resolved 9>&-; }
 change_route() {
   made_folder='' had_file=''
   : > "$work/route.was"

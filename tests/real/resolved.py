@@ -17,12 +17,17 @@ import pytest
 from tests.real.running import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.real.installation import Installed
     from tests.real.machine import Machine
 
-PACKAGES = ("systemd-resolved", "libsystemd-shared")  # of one version: the library's interface is nobody else's
+PACKAGES = (
+    "systemd-resolved",
+    "libnss-resolve",
+    "libsystemd-shared",
+)  # of one version: the library's interface is nobody else's
 INTERNET = "203.0.113.7"  # RFC 5737: where every name leads that the internet knows
 UPSTREAM = "10.9.9.1"
 
@@ -98,11 +103,11 @@ except socket.gaierror as error:
 def unpack_resolved(installed: Installed) -> Path:
     """Download and unpack systemd-resolved beside devtls, once; nothing of it is installed."""
     place = installed.directory / "resolved"
-    if place.is_dir():
+    if (place / "root").is_dir():
         return place / "root"
     if missing := [each for each in ("apt-get", "dpkg-deb", "dbus-daemon") if not shutil.which(each)]:
         pytest.fail(f"these programs are missing: {', '.join(missing)}")
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     _run(["apt-get", "download", *PACKAGES], place)
     for package in place.glob("*.deb"):
         _run(["dpkg-deb", "--extract", str(package), "root"], place)
@@ -119,9 +124,18 @@ def start_resolved(machine: Machine) -> None:
     wait_until(lambda: look_up(machine, "www.example.org") == [INTERNET], "the internet to be there")
 
 
-def look_up(machine: Machine, name: str, user: str = "dev") -> list[str] | str:
+def with_nss_resolve(machine: Machine) -> dict[str, str]:
+    """Have programs ask systemd-resolved by its own library alone, as on Fedora; return what they need to find it."""
+    change = ": > /etc/resolv.conf; sed -i 's/^hosts:.*/hosts: files resolve [!UNAVAIL=return] dns/' /etc/nsswitch.conf"
+    machine.run(["sh", "-c", change], user="root", check=True)
+    (library,) = unpack_resolved(machine.installed).rglob("libnss_resolve.so.2")
+    return {"LD_LIBRARY_PATH": str(library.parent)}
+
+
+def look_up(machine: Machine, name: str, user: str = "dev", env: Mapping[str, str] | None = None) -> list[str] | str:
     """Where a name leads, as getaddrinfo says, or why nowhere."""
-    found: list[str] | str = json.loads(machine.run(["/usr/bin/python3", "-I", "-c", LOOK_UP, name], user=user).stdout)
+    asked = machine.run(["/usr/bin/python3", "-I", "-c", LOOK_UP, name], user=user, env=env)
+    found: list[str] | str = json.loads(asked.stdout)
     return found
 
 
@@ -135,4 +149,4 @@ def _run(argv: list[str], place: Path) -> None:
     environment = {**os.environ, "LC_ALL": "C"}
     ended = subprocess.run(argv, cwd=place, env=environment, umask=0o022, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
-        pytest.fail(f"{' '.join(argv)} failed:\n{ended.stdout}{ended.stderr}")
+        pytest.fail(f"{' '.join(argv)} failed (is `apt-get update` due?):\n{ended.stdout}{ended.stderr}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.real.love_cat import bring_example, devtls, page_of
-from tests.real.resolved import INTERNET, look_up, settings_of, start_resolved
+from tests.real.resolved import INTERNET, look_up, settings_of, start_resolved, with_nss_resolve
 from tests.real.running import wait_until
 
 if TYPE_CHECKING:
@@ -101,6 +101,20 @@ def test_a_route_is_taken_back_alone_and_the_gateway_lets_the_port_go(machine: M
     assert look_up(machine, "any.love.cat") == [INTERNET]
     again = devtls(machine, place, "hosts", "route", "--remove")
     assert (again.status, again.output.split()[0]) == (0, "already"), again.output
+
+
+def test_programs_that_ask_by_nss_resolve_find_the_same(machine: Machine, place: str) -> None:
+    nss = with_nss_resolve(machine)
+    assert look_up(machine, "any.love.cat", env=nss) == [INTERNET]
+    assert look_up(machine, "any.love.cat") != [INTERNET]  # without that library there is no other way
+    assert devtls(machine, place, *UP, env=nss).status == 0
+    routed = devtls(machine, place, "hosts", "route", env=nss)
+    assert routed.status == 0, routed.output
+    assert look_up(machine, "any.love.cat", env=nss) == HERE
+    assert look_up(machine, "www1.example.org", env=nss) == [INTERNET]
+    assert look_up(machine, "nx.example1.org", env=nss) == UNKNOWN
+    assert devtls(machine, place, "down").status == 0
+    assert devtls(machine, place, *UP, env=nss).status == 0
 
 
 def test_each_user_has_routes_of_their_own(machine: Machine, place: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +103,7 @@ class Stage:
         self.file = self.settings / "resolved.conf.d" / FILE.name
         self.settings.mkdir()
         (folder / "bin").mkdir()
+        (folder / "run").mkdir()
         (folder / "active").touch()
         program = folder / "bin" / "systemctl"
         program.write_text(SYSTEMCTL.format(folder=folder))
@@ -109,7 +111,7 @@ class Stage:
 
     def run(self, *words: str) -> str:
         """What root says of it."""
-        script = render_script({"route"}).replace(str(FILE), str(self.file))
+        script = render_script({"route"}).replace(str(FILE), str(self.file)).replace("/run", str(self.folder / "run"))
         script = script.replace("PATH=/usr/sbin", f"PATH={self.folder}/bin:/usr/sbin")
         argv = ["/bin/sh", "-c", script, "devtls", "route", *words]
         ended = subprocess.run(argv, capture_output=True, text=True, check=False, env={}, input="")
@@ -242,7 +244,14 @@ def test_root_takes_plain_domains_only(stage: Stage, words: tuple[str, ...]) -> 
 
 
 def test_a_route_is_not_asked_for_in_the_name_of_another_user(stage: Stage) -> None:
-    script = render_script({"route"}).replace(str(FILE), str(stage.file))
+    script = render_script({"route"}).replace("/run", str(stage.folder / "run"))
     argv = ["/bin/sh", "-c", script, "devtls", "route", "1001", "1", "love.cat"]
     ended = subprocess.run(argv, capture_output=True, check=False, env={"SUDO_UID": "1000"}, input=b"")
     assert ended.returncode == 41
+
+
+def test_two_edits_at_once_are_one_after_the_other(stage: Stage) -> None:
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda uid: stage.route(uid, f"n{uid}.test"), range(1000, 1008)))
+    assert set(said) == {"devtls: done route"}
+    assert stage.look().domains == tuple(f"n{uid}.test" for uid in range(1000, 1008))
