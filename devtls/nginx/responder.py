@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PACKETS = 64  # answered in a turn of the loop: a flood of them does not keep the projects waiting
 MOST_CONNECTIONS = 16  # at once; systemd-resolved keeps one, and takes to TCP only when it lost packets
+RETRY = 5.0  # s between tries for a port that is taken, as by the gateway of another user
 SILENCE = 10.0  # s after which a connection is closed
 LENGTH = 2  # bytes before each message over TCP: RFC 1035, 4.2.2
 
@@ -51,9 +52,10 @@ class Responder:
         self._sockets: tuple[socket.socket, socket.socket] | None = None  # UDP, TCP
         self._connections: set[Connection] = set()
         self._was_refused = False
+        self._retry: Timer | None = None
 
     def serve(self, wildcards: Sequence[str]) -> None:
-        """Answer for these from now on; without any, let the port go. One that is taken is tried again each time."""
+        """Answer for these from now on; without any, let the port go. One that is taken is tried again."""
         self._wildcards = tuple(wildcards)
         if not wildcards:
             self.close()
@@ -62,6 +64,8 @@ class Responder:
 
     def close(self) -> None:
         """Answer no more."""
+        if self._retry:
+            self._retry.cancel()
         for each in self._sockets or ():
             self._loop.unwatch(each.fileno())
             each.close()
@@ -70,6 +74,8 @@ class Responder:
             self._hang_up(connection)
 
     def _open(self) -> None:
+        if self._retry:
+            self._retry.cancel()
         with contextlib.ExitStack() as undo:
             packets = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             streams = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
@@ -83,6 +89,7 @@ class Responder:
                     names = ", ".join(self._wildcards)
                     sys.stderr.write(f"{names}: served, not resolved: {HOST}:{self._port}: {error.strerror}\n")
                 self._was_refused = True
+                self._retry = self._loop.call_later(RETRY, self._open)
                 return
             undo.pop_all()
         self._was_refused = False
