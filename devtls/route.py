@@ -49,12 +49,12 @@ def parse_servers(text: str) -> Servers:
     """Return what `resolvectl dns` says; a long line of it goes on in the next one."""
     everywhere: list[str] = []
     links: list[str] = []
-    current = links
+    current: list[str] = []
     for line in text.splitlines():
-        head, colon, rest = line.partition(": ") if line[:1].strip() else ("", "", line)
-        if head or line.endswith(":"):
-            current = everywhere if line.startswith("Global") else links
-        current += rest.split() if colon or not line[:1].strip() else []
+        head, _colon, rest = line.partition(":") if line[:1].strip() else ("", "", line)
+        if head:
+            current = everywhere if head == "Global" else links if head.startswith("Link ") else []
+        current += rest.split()
     return Servers(tuple(everywhere), tuple(links))
 
 

@@ -66,6 +66,9 @@ def test_what_resolvectl_says_is_understood() -> None:
     assert route.parse_servers("Global: 9.9.9.9#dns.quad9.net\n        1.1.1.1\n") == Servers(
         ("9.9.9.9#dns.quad9.net", "1.1.1.1"), ()
     )
+    assert route.parse_servers("Global:\nDelegate corp: 10.1.1.1\n") == Servers(
+        (), ()
+    )  # of systemd 258: for some names
     assert route.parse_servers("") == Servers((), ())
 
 
