@@ -16,6 +16,9 @@ from devtls.system import root
 from devtls.system.door import ask_root, done_line
 from devtls.system.files import read_or_none
 from devtls.system.low_ports import FILE, LOW, look_at_low_ports
+from devtls.system.name_route import FILE as ROUTE_FILE
+from devtls.system.name_route import look_at_route
+from devtls.system.root_script import Status
 from devtls.system.run import run
 from devtls.system.windows import find_windows
 from devtls.trust import Change, Held, find_stores, receipts
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from devtls.model import Authority
     from devtls.system.low_ports import LowPorts
+    from devtls.system.name_route import NameRoute
     from devtls.system.paths import Paths
     from devtls.system.windows import WindowsCall
     from devtls.trust.clients import Trusting
@@ -61,9 +65,12 @@ def clean(
     change = receipts.untrust_all(stores, paths, describe_owner(), run)
     ports = look_at_low_ports()
     is_mine = ports.kept is not None and ports.kept.uid == os.getuid()
-    restoring = _restoring(ports) if is_mine else ()
-    _as_root(change, cleaned, restoring, edits_hosts=True, is_interactive=is_interactive, asking=asking)
+    route = look_at_route()
+    unrouting = (root.RouteNames(()),) if route.domains_of(os.getuid()) else ()
+    settings = (*(_restoring(ports) if is_mine else ()), *unrouting)
+    _as_root(change, cleaned, settings, edits_hosts=True, is_interactive=is_interactive, asking=asking)
     _prove_ports(ports, cleaned)
+    _prove_route(route, cleaned)
     if around_us := find_windows():
         edit = edit_windows(hosts.remove, around_us, is_interactive=is_interactive, asking=asking)
         cleaned.done += [(edit.file, ", ".join(edit.removed))] if edit.removed else []
@@ -78,6 +85,8 @@ def clean(
         with contextlib.suppress(OSError):  # it was never made, or another home of this user has sockets in it
             paths.short_sockets.rmdir()
     _tell_changed(ports, cleaned)
+    if route.is_changed:
+        cleaned.left.append(root.FACTS[Status.ROUTE_NOT_OURS])
     return cleaned
 
 
@@ -100,6 +109,15 @@ def _prove_ports(before: LowPorts, cleaned: Cleaned) -> None:
     if before.kept and not now.kept:
         since = "as before" if now.start == before.kept.before else "as somebody set it since"
         cleaned.done.append((f"ports from {LOW} up", f"every user may listen from {now.start} up, {since}"))
+
+
+def _prove_route(before: NameRoute, cleaned: Cleaned) -> None:
+    """Tell what is read back of the domains of this user that systemd-resolved asked the gateway for."""
+    mine = before.domains_of(os.getuid())
+    if mine and not look_at_route().domains_of(os.getuid()):
+        cleaned.done.append(
+            (str(ROUTE_FILE), f"systemd-resolved does not ask the gateway for {', '.join(mine)} any more")
+        )
 
 
 def _tell_changed(ports: LowPorts, cleaned: Cleaned) -> None:
@@ -145,7 +163,7 @@ def untrust(
 def _as_root(  # noqa: PLR0913 - what root is to change, and who is asked
     change: Change,
     cleaned: Cleaned,
-    ports: Sequence[root.RestorePorts] = (),
+    settings: Sequence[root.RestorePorts | root.RouteNames] = (),
     *,
     edits_hosts: bool,
     is_interactive: bool,
@@ -160,7 +178,7 @@ def _as_root(  # noqa: PLR0913 - what root is to change, and who is asked
         before = read_or_none(root.HOSTS) or b""
         after = hosts.remove(before) if edits_hosts else before
         taken = hosts.names_in_block(before)
-        return [*([root.EditHosts(before, after)] if after != before else []), *change.operations, *ports]
+        return [*([root.EditHosts(before, after)] if after != before else []), *change.operations, *settings]
 
     match ask_root(operations, is_interactive=is_interactive, asking=asking):
         case root.RootDone(done, failed, said):
@@ -184,6 +202,7 @@ def _subjects(operations: Sequence[root.Operation]) -> str:
         "/etc/hosts": root.EditHosts,
         "the system store": root.RemoveRoot,
         "the first port for every user": root.RestorePorts,
+        "the route of systemd-resolved": root.RouteNames,
     }
     named = [part for part, kind in parts.items() if any(isinstance(each, kind) for each in operations)]
     return f"{' and '.join(named)} {'is as it was' if len(named) == 1 else 'are as they were'}"

@@ -22,7 +22,9 @@ from devtls.checks.resolution import explain, read_resolver
 from devtls.errors import DevtlsError
 from devtls.model import HTTPS, Check, Verdict
 from devtls.system.low_ports import FILE, LOW, look_at_low_ports
-from devtls.system.root import HOSTS
+from devtls.system.name_route import look_at_route
+from devtls.system.root import FACTS, HOSTS
+from devtls.system.root_script import Status
 from devtls.system.run import run
 from devtls.trust import find_stores, receipts
 from devtls.trust.clients import Roots, Trusting, find_clients
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from devtls.model import Authority
     from devtls.system.low_ports import LowPorts
+    from devtls.system.name_route import NameRoute
     from devtls.system.paths import Paths
     from devtls.trust import Stores
     from devtls.trust.clients import Client, FoundClient
@@ -65,6 +68,7 @@ def examine(
         *_receipts(paths),
         *_hosts(paths, environment),
         *judge_ports(look_at_low_ports()),
+        *judge_route(look_at_route()),
     )
 
 
@@ -351,6 +355,17 @@ def judge_ports(found: LowPorts) -> Iterator[Check]:
         yield Check(subject, Verdict.PASSED, f"{anybody}: `devtls trust --low-ports`, by user {found.kept.uid}")
     elif found.is_low:
         yield Check(subject, Verdict.PASSED, f"{anybody}, by a setting that is not of devtls")
+
+
+def judge_route(found: NameRoute) -> Iterator[Check]:
+    """Whom systemd-resolved asks for names below wildcards, when that is the gateway; pure."""
+    if found.is_changed:
+        fact, cure = FACTS[Status.ROUTE_NOT_OURS]
+        yield Check("systemd-resolved", Verdict.NOTED, fact, "hosts", "route-changed", cure)
+    elif found.kept:
+        users = " and ".join(str(uid) for uid in sorted({each.uid for each in found.kept.routed}))
+        fact = f"asks the gateway for names below {', '.join(found.domains)}: `devtls hosts route`, by user {users}"
+        yield Check("systemd-resolved", Verdict.PASSED, fact)
 
 
 def _failed(subject: str, layer: str, fact: str, cure: Sequence[str]) -> Check:

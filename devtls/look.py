@@ -21,6 +21,7 @@ from devtls.nginx.gateway import greet, was_killed
 from devtls.plan import HTTPS, Found, Port, PortState, StoreFound, hosts_of, make_plan, make_trust_plan
 from devtls.system import ports
 from devtls.system.files import read_or_none
+from devtls.system.name_route import is_resolved_asked, look_at_route
 from devtls.system.root import HOSTS, find_sudo
 from devtls.system.run import run
 from devtls.trust import Held, Stores, find_stores
@@ -89,6 +90,8 @@ def look(
         hosts_foreign=tuple(
             (line.number, line.text) for line in hosts.find_foreign(machine.hosts_file, served, ipv6=ipv6)
         ),
+        asks_resolved=is_resolved_asked(),
+        routed=frozenset(look_at_route().domains),
         gateway=greeting.listen.https if greeting else None,
         nginx=nginx.name,
         https=Port(https, PortState.FREE) if greeting else _look_at_port(https),

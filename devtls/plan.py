@@ -80,6 +80,8 @@ class Found(Struct, frozen=True):
         lan: the addresses by which other machines reach this one, when they are to.
         hosts_here: names that the hosts file sends to this machine already.
         hosts_foreign: (line number, line) that give one of our names to somebody else.
+        asks_resolved: whether programs ask systemd-resolved for names, so that it can be told to ask the gateway.
+        routed: domains below which it is told so.
         gateway: the sockets of the running gateway, https first; None when none runs.
         nginx: as people say it: "nginx 1.22.1".
         https, http: the ports, when no gateway runs; none for http beside an unusual port for https.
@@ -96,6 +98,8 @@ class Found(Struct, frozen=True):
     lan: tuple[str, ...] = ()
     hosts_here: frozenset[str] = frozenset()
     hosts_foreign: tuple[tuple[int, str], ...] = ()
+    asks_resolved: bool = False
+    routed: frozenset[str] = frozenset()
     gateway: tuple[Endpoint, ...] | None = None
     nginx: str = ""
     https: Port = Port(HTTPS, PortState.FREE)
@@ -426,18 +430,35 @@ def _notices(project: Project, trusted: tuple[tuple[str, ...], ...], found: Foun
             ),
         )
     for domain in project.domains:
-        if "*" in domain and not any(name.endswith(domain[1:]) and "*" not in name for name in project.domains):
-            example = domain.replace("*", "shop")
-            yield (
-                f"{domain} is served, and no hosts file can hold it; browsers find {localhost_name(example)}",
-                ("Name those that have to resolve everywhere, beside it:", f"  devtls up … '{domain}' {example}"),
-            )
+        is_named = any(name.endswith(domain[1:]) and "*" not in name for name in project.domains)
+        if "*" in domain and not is_named and not _is_routed(domain.removeprefix("*."), found):
+            yield _unresolved(domain, found)
     if found.can_be_root:
         return
     lacking = tuple(_without_root(project, trusted, found))
     if lacking:
         yield f"root cannot be had: {found.why_not_root}", ()
     yield from lacking
+
+
+def _is_routed(domain: str, found: Found) -> bool:
+    return any(domain == each or domain.endswith(f".{each}") for each in found.routed)
+
+
+def _unresolved(wildcard: str, found: Found) -> Notice:
+    """Names below it are served, and who wants to reach them has to be told where."""
+    example, domain = wildcard.replace("*", "shop"), wildcard.removeprefix("*.")
+    can_be_routed = found.asks_resolved and localhost_name(domain) != domain
+    route = ("Have systemd-resolved ask the gateway for all of them:", f"  devtls hosts route {domain}")
+    beside = "name those that have to resolve everywhere, beside it:"
+    return (
+        f"{wildcard} is served, and no hosts file can hold it; browsers find {localhost_name(example)}",
+        (
+            *(route if can_be_routed else ()),
+            f"Or {beside}" if can_be_routed else beside.capitalize(),
+            f"  devtls up … '{wildcard}' {example}",
+        ),
+    )
 
 
 def _without_root(project: Project, trusted: tuple[tuple[str, ...], ...], found: Found) -> Iterator[Notice]:

@@ -30,6 +30,7 @@ class Question(Struct, frozen=True):
         site: the nginx file that serves the domains; only read, for evidence.
         address: where nginx is asked when a name does not lead to this machine.
         timeout: seconds for one probe.
+        wildcards: those below which systemd-resolved is told to ask the gateway for each name.
         is_searched: whether a WebSocket is looked for when none is named; in a folder of files there is none.
     """
 
@@ -42,6 +43,7 @@ class Question(Struct, frozen=True):
     address: str = "127.0.0.1"
     timeout: float = 10.0
     is_searched: bool = True
+    wildcards: tuple[str, ...] = ()
 
     def authority(self, domain: Domain) -> str:
         """What a browser writes into `Host`: the port is left out when it is 443."""

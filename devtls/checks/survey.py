@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devtls.checks import names, resolution
+from devtls.checks import names, resolution, wildcards
 from devtls.checks.case import Case, works
 from devtls.checks.diagnose import judge_websocket
 from devtls.checks.discover import Candidate, clean_path
@@ -38,9 +38,16 @@ def survey(
     """
     hosts = [domain.name for domain in question.domains]
     notes = _guard("proxies", lambda: noted(hosts))
-    preview = Preview(len(question.domains), lambda checks: previewed((*checks, *notes)))
+    routed = tuple(check for each in question.wildcards for check in _ask_wildcard(each))
+    preview = Preview(len(question.domains), lambda checks: previewed((*checks, *routed, *notes)))
+    if any(check.verdict is not Verdict.PASSED for check in routed):
+        preview.cancel()
     answers = together([_asking_about(question, number, preview) for number in range(len(question.domains))])
-    return (*(check for checks in answers for check in checks), *notes)
+    return (*(check for checks in answers for check in checks), *routed, *notes)
+
+
+def _ask_wildcard(wildcard: str) -> tuple[Check, ...]:
+    return _guard(wildcard, lambda: (wildcards.ask_about(wildcard),))
 
 
 def _asking_about(question: Question, number: int, preview: Preview) -> Callable[[], tuple[Check, ...]]:

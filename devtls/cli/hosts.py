@@ -37,25 +37,34 @@ def hosts() -> None:
 @hosts.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Say it as one JSON document.")
 def list_names(as_json: bool) -> None:
-    """Show each name: which project serves it, and where it leads on this machine.
+    """Show each name and each route: which project serves it, and where it leads on this machine.
 
-    Changes nothing. Ends with 0, or with 1 when a name does not lead here though its line is there.
+    Changes nothing. Ends with 0, or with 1 when a name does not lead here though its line, or a route, is there.
     """
     from devtls import block
+    from devtls import route as routing
     from devtls.checks.names import look_up
     from devtls.checks.resolution import read_resolver
+    from devtls.checks.wildcards import ask_about
     from devtls.model import Verdict
+    from devtls.system.name_route import look_at_route
     from devtls.system.paths import find_paths
+    from devtls.system.root import FACTS
+    from devtls.system.root_script import Status
     from devtls.system.windows import find_windows
 
     served = block.served_names(find_paths(os.environ))
     entries = block.find_entries(block.read_here(), served, look_up)
     resolver = read_resolver()
     checks = [block.judge(entry, resolver) for entry in entries]
+    found = look_at_route()
+    routed = found.domains
+    checks += [routing.judge_route(domain, served, ask_about) for domain in routed]
     told = (block.unserved_notice(entries), block.windows_hosts_notice(served, find_windows()))
     notices = [notice for notice in told if notice]
+    notices += [FACTS[Status.ROUTE_NOT_OURS]] if found.is_changed else []
     if as_json:
-        say_json(list_facts(entries, notices))
+        say_json(list_facts(entries, routed, notices))
     else:
         style = style_of(sys.stdout)
         say(report.render_checks(checks, style) or ["/etc/hosts has no name of devtls."])
@@ -113,6 +122,47 @@ def clean(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     notices: list[Notice] = [(fact, ("Have it lead here again:", "  devtls hosts sync"))] if cut_off else []
     already = f"without {', '.join(names) or 'a name of devtls'}"
     _tell(edits, notices, already=already, dry_run=dry_run, as_json=as_json)
+
+
+@hosts.command()
+@click.argument("domains", nargs=-1, metavar="[DOMAIN]...")
+@click.option("--remove", "is_removal", is_flag=True, help="Have it ask as before.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Say what it came to as one JSON document.")
+def route(domains: tuple[str, ...], is_removal: bool, dry_run: bool, as_json: bool) -> None:
+    """Have systemd-resolved ask the gateway for each name below DOMAIN, for a wildcard fits in no hosts file.
+
+    Without a domain: below all those that your running projects serve by a wildcard; with --remove all that you have
+    put in. It stays until you take it back, here or by `devtls clean`. Ends with 0 when it is so, 1 when it could not
+    be changed.
+    """
+    from devtls import block
+    from devtls import route as routing
+    from devtls.ca.store import load_authorities
+    from devtls.model import parse_domain
+    from devtls.system.paths import find_paths
+
+    paths = find_paths(os.environ)
+    served = {} if is_removal else block.served_names(paths)
+    named = tuple(parse_domain(domain.removeprefix("*.")) for domain in domains)
+    if is_removal:
+        change = partial(routing.without, domains=named)
+    else:
+        wanted = routing.wanted(named, served)
+        routing.refuse_strangers(wanted, load_authorities(paths))
+        change = partial(routing.with_more, domains=wanted)
+    if dry_run:
+        edit = routing.preview(change)
+    else:
+        asking = Talk(sys.stderr if as_json else sys.stdout).asking
+        edit = routing.edit_route(change, is_interactive=is_interactive(), asking=asking)
+        if edit.is_changed:
+            routing.tell_gateway(paths)
+    unserved = [] if is_removal else [name for name in edit.names if not block.folder_of(f"*.{name}", served)]
+    notices = [routing.unserved_notice(unserved)] if unserved else []
+    notices += [routing.open_port_notice()] if edit.added else []
+    already = ", ".join(edit.names) or "asks for no name of yours"
+    _tell([edit], notices, already=already, dry_run=dry_run, as_json=as_json)
 
 
 def _meant(names: Sequence[str]) -> tuple[str, ...]:
@@ -185,7 +235,7 @@ def _notice_facts(notices: Sequence[Notice]) -> list[dict[str, Any]]:
     return [{"fact": fact, "cure": list(cure)} for fact, cure in notices]
 
 
-def list_facts(entries: Sequence[Entry], notices: Sequence[Notice]) -> dict[str, Any]:
+def list_facts(entries: Sequence[Entry], routed: Sequence[str], notices: Sequence[Notice]) -> dict[str, Any]:
     """The names for JSON; pure."""
     names = [
         {
@@ -197,4 +247,4 @@ def list_facts(entries: Sequence[Entry], notices: Sequence[Notice]) -> dict[str,
         }
         for entry in entries
     ]
-    return {"schema": SCHEMA, "names": names, "notices": _notice_facts(notices)}
+    return {"schema": SCHEMA, "names": names, "routed": list(routed), "notices": _notice_facts(notices)}

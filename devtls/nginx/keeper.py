@@ -19,15 +19,19 @@ from devtls import __version__
 from devtls.nginx.binary import has_changed, nginx_facts
 from devtls.nginx.master import Master
 from devtls.nginx.protocol import PROTOCOL, Setup, parse_registration, parse_setup
+from devtls.nginx.responder import Responder
 from devtls.nginx.sites import Sites, Visitor
 from devtls.system import channel, files, processes
 from devtls.system.loop import Loop
+from devtls.system.name_route import leads, look_at_route
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from pathlib import Path
 
     from devtls.system.channel import Message
+    from devtls.system.name_route import NameRoute
 
 LONELY = 10.0  # s that a keeper without a project waits for one
 SWEEP_GRACE = 2.0  # s between TERM and KILL for what a killed session left behind
@@ -42,12 +46,17 @@ RELIEF = 10.0  # s after which a predecessor lets nginx go, although its success
 class Keeper:
     """Owns the sockets and nginx, and lets projects come and go (nginx.sites.Owner)."""
 
-    def __init__(self, loop: Loop, setup: Setup, lock: int | None = None) -> None:
+    def __init__(
+        self, loop: Loop, setup: Setup, lock: int | None = None, look: Callable[[], NameRoute] = look_at_route
+    ) -> None:
         self.loop = loop
         self.setup = setup
         self.lock = lock
         self.master = Master(loop, setup.nginx, setup.folder, setup.descriptors, self._master_died)
         self.sites = Sites(loop, setup, self.master, self)
+        self.responder = Responder(loop, ipv6=any(endpoint.host == "::1" for endpoint, _ in setup.https))
+        self.look = look
+        self.routed = look().domains
         self.deaths = 0
         self.ending = False
         self.is_predecessor = False  # a successor has the lock and the folder
@@ -92,6 +101,15 @@ class Keeper:
             self.server.close()
             self.server = None
             self.setup.control.unlink(missing_ok=True)
+        self.responder.close()
+
+    def _resolve(self) -> None:
+        """Answer for the wildcards that are served, when systemd-resolved is told to ask us for some of them."""
+        if self.ending or self.is_predecessor:
+            return
+        domains = [name for registration in self.sites.registrations() for name in registration.domains]
+        wildcards = [name for name in domains if name.startswith("*.")]
+        self.responder.serve(wildcards if any(leads(self.routed, name) for name in wildcards) else ())
 
     def _ended(self) -> None:
         if not self.is_predecessor:
@@ -154,6 +172,10 @@ class Keeper:
                 self.sites.change(visitor, None)
             case "hand-over":
                 self._hand_over()
+            case "look":
+                self.routed = self.look().domains
+                self._resolve()
+                visitor.say({"is": "looked"})
             case other:
                 visitor.refuse("message", f"{other!r} is not a word of protocol {PROTOCOL}")
 
@@ -185,6 +207,7 @@ class Keeper:
         self.loop.unwatch(self.server.fileno())
         self.server.close()
         self.server = None  # its path is the successor's now
+        self.responder.close()
         if self.lock is not None:
             os.close(self.lock)
         sys.stderr.write("a successor takes over\n")
@@ -203,11 +226,13 @@ class Keeper:
         """All who came over are served: a predecessor need not serve them any longer."""
         self.deaths = 0
         self._take_over()
+        self._resolve()
         if _put_log_aside(self.setup.folder / "gateway.log"):
             self.master.reopen_logs()
 
     def is_lonely(self) -> None:
         """Wait a while for somebody to come in."""
+        self._resolve()
         self.loop.call_later(LONELY, self._end_if_alone)
 
     def nobody_left(self) -> None:

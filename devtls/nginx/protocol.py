@@ -8,6 +8,8 @@
     project  {"do": "withdraw"}                   no site for now; the connection stays
     project  {"do": "goodbye"}
     keeper   {"is": "bye", "last": bool} once the site, and with the last one nginx, is gone
+    anybody  {"do": "look"}                       systemd-resolved is told to ask for other names than before
+    keeper   {"is": "looked"}
 
     keeper   {"is": "taken", "domains", "by": facts}   another project forces its way in: register the rest, within 1 s
     project  {"do": "hand-over"}                       to a successor that was started on the same sockets

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from devtls.checks import Domain, Question
 from devtls.checks.prober import Prober
 from devtls.model import Verdict
+from devtls.system.name_route import leads, look_at_route
 
 if TYPE_CHECKING:
     from devtls.model import Check
@@ -117,6 +118,7 @@ class Checking:
         serials = {leaf.host: leaf.serial for leaf in self._certificates.leaves}
         roots = {name: self._certificates.root_of(name).root for name in self._owner.names() if "*" not in name}
         path = setup.project.websocket_path
+        routed = look_at_route().domains
         return Question(
             domains=tuple(Domain(name, root, serials[name]) for name, root in roots.items()),
             port=setup.https_port,
@@ -125,6 +127,7 @@ class Checking:
             seen_paths=tuple(self._seen_paths),
             is_searched=self._services.answers_at("/"),
             site=setup.folder / "site.conf",
+            wildcards=tuple(name for name in setup.project.domains if "*" in name and leads(routed, name)),
         )
 
     def _previewed(self, checks: tuple[Check, ...]) -> None:

@@ -50,17 +50,9 @@ def ask_root(
 def done_line(operation: Operation) -> str:
     """What root says once an operation is done; it ends by becoming the binder, so of that it says nothing."""
     match operation:
-        case root.EditHosts():
-            return "hosts"
-        case root.InstallRoot(name=name):
-            return f"install {name}"
-        case root.RemoveRoot(name=name):
-            return f"remove {name}"
-        case root.LowerPorts():
-            return "lower-ports"
-        case root.RestorePorts():
-            return "restore-ports"
-        case root.Bind():
-            return "bind"
+        case root.InstallRoot(name=name) | root.RemoveRoot(name=name):
+            return f"{root.VERBS[type(operation)]} {name}"
+        case root.EditHosts() | root.LowerPorts() | root.RestorePorts() | root.RouteNames() | root.Bind():
+            return root.VERBS[type(operation)]
         case _:
             assert_never(operation)

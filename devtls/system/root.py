@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
 
-from devtls.system import low_ports
+from devtls.system import low_ports, name_route
 from devtls.system.root_script import DONE, FAILED, SAID, STARTED, Anchors, Status, render_script
 
 if TYPE_CHECKING:
@@ -67,6 +67,15 @@ class RestorePorts(Struct, frozen=True):
     before: int
 
 
+class RouteNames(Struct, frozen=True):
+    """Have systemd-resolved ask the gateway for names below these domains of this user; of another's nothing changes.
+
+    Without a domain, the user's are taken out; `name_route` has the file's form.
+    """
+
+    domains: tuple[str, ...]
+
+
 class Bind(Struct, frozen=True):
     """Bind endpoints as the user and pass the sockets to who listens on this Unix socket; at most one in a call."""
 
@@ -74,7 +83,7 @@ class Bind(Struct, frozen=True):
     socket: Path
 
 
-Operation = EditHosts | InstallRoot | RemoveRoot | LowerPorts | RestorePorts | Bind
+Operation = EditHosts | InstallRoot | RemoveRoot | LowerPorts | RestorePorts | RouteNames | Bind
 
 
 class RootCall(Struct, frozen=True):
@@ -133,6 +142,7 @@ VERBS: dict[type[Operation], str] = {
     RemoveRoot: "remove",
     LowerPorts: "lower-ports",
     RestorePorts: "restore-ports",
+    RouteNames: "route",
     Bind: "bind",
 }
 RootResult = RootDone | RootRefused | HostsChanged | RootFailed
@@ -175,7 +185,7 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
         ("Make room there, then run the same command again:", "  df -h /etc /var"),
     ),
     Status.BUSY: (
-        "another edit of /etc/hosts does not end; it is as it was",
+        "another edit by devtls does not end; nothing was changed",
         ("End it, then run the same command again; who it is:", "  sudo lslocks --output COMMAND,PID,PATH"),
     ),
     Status.NO_PORT_SETTING: (
@@ -197,11 +207,31 @@ FACTS: dict[int, tuple[str, tuple[str, ...]]] = {
             LOWER_BY_HAND,
         ),
     ),
+    Status.NO_RESOLVED: (
+        "systemd-resolved does not run here, so nobody can be told to ask the gateway for names",
+        ("Name those that have to resolve beside the wildcard:", "  devtls up … shop.love.cat"),
+    ),
+    Status.ROUTE_NOT_OURS: (
+        f"{name_route.FILE} is not as devtls wrote it, and is left as it is",
+        (
+            "Look at it, and remove it if nobody needs it:",
+            f"  cat {name_route.FILE}",
+            f"  sudo rm {name_route.FILE}",
+        ),
+    ),
+    Status.ROUTE_NOT_KEPT: (
+        f"{name_route.FILE} could not be written; names lead where they led",
+        ("Make room or set its permissions, or set it where this system's configuration is made.",),
+    ),
+    Status.RESOLVED_FAILED: (
+        "systemd-resolved did not take the settings in; they are as they were",
+        ("What it says about that:", "  journalctl -u systemd-resolved -n 20"),
+    ),
     Status.NO_SETPRIV: ("there is no /usr/bin/setpriv", ("Install it:", "  sudo apt install util-linux")),
 }
 
 
-def render_call(
+def render_call(  # noqa: C901 - one case for each operation
     operations: Sequence[Operation], *, uid: int, gid: int, python: str = sys.executable, has_groups: bool | None = None
 ) -> RootCall:
     """Return the one call that does all of them, in the order: hosts, store, who may bind, ports.
@@ -231,6 +261,8 @@ def render_call(
                 words += ["lower-ports", str(uid)]
             case RestorePorts():
                 words += ["restore-ports"]
+            case RouteNames(domains):
+                words += ["route", str(uid), str(len(domains)), *domains]
             case Bind(endpoints, socket):
                 groups = "--init-groups" if (_is_known(uid) if has_groups is None else has_groups) else "--clear-groups"
                 binder = [python, "-I", os.fspath(Path(__file__).with_name("binder.py")), os.fspath(socket)]
@@ -335,7 +367,7 @@ def _render_text(operations: Sequence[Operation], argv: Sequence[str], *, as_roo
     return "\n".join([*changes, command, "where SCRIPT is:", *script])
 
 
-def _render_change(operation: Operation) -> list[str]:
+def _render_change(operation: Operation) -> list[str]:  # noqa: PLR0911 - one case for each operation
     match operation:
         case EditHosts(old, new, path):
             return [f"edit {path}:", *describe_edit(old, new)]
@@ -351,10 +383,23 @@ def _render_change(operation: Operation) -> list[str]:
             ]
         case RestorePorts(before):
             return [f"set net.ipv4.ip_unprivileged_port_start={before} again, and remove {low_ports.FILE}"]
+        case RouteNames(domains):
+            return _describe_route(domains)
         case Bind(endpoints):
             return [f"bind {', '.join(map(str, endpoints))}, as you"]
         case _:
             assert_never(operation)
+
+
+def _describe_route(domains: Sequence[str]) -> list[str]:
+    if not domains:
+        return [f"have systemd-resolved ask as before: without your domains in {name_route.FILE}"]
+    return [
+        f"have systemd-resolved ask 127.0.0.1:{name_route.PORT} for names below {', '.join(domains)}:",
+        f"  write {name_route.FILE}, and have systemd-resolved read it",
+        "  it asks there for every other name, too, beside the servers of the network: the gateway refuses those, and",
+        "  while none runs, any program of this machine may listen there and say where names lead",
+    ]
 
 
 def describe_edit(old: bytes, new: bytes) -> list[str]:

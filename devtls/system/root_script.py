@@ -2,9 +2,9 @@
 
 It is printed before it runs, so it is written to be read, and has only the parts that the call needs.
 
-Words: `hosts SHA256 LENGTH`, `install NAME LENGTH`, `remove NAME`, `lower-ports UID`, `restore-ports`, and last
-`bind UID GID GROUPS COMMAND…`. It trusts none of them: everything is checked before the first change, and what the
-words say is never run, only compared and copied; the command of `bind` runs as the user.
+Words: `hosts SHA256 LENGTH`, `install NAME LENGTH`, `remove NAME`, `lower-ports UID`, `restore-ports`,
+`route UID COUNT DOMAIN…`, and last `bind UID GID GROUPS COMMAND…`. It trusts none of them: everything is checked before
+the first change, and what the words say is never run, only compared and copied; the command of `bind` runs as the user.
 
 Standard output has a line "devtls: started", then for each change "devtls: done …" or "devtls: failed STATUS …": what
 cannot be done does not keep the rest from being done. "devtls: said …" is what a store's own tool said when it failed.
@@ -47,6 +47,10 @@ class Status(IntEnum):
     PORTS_NOT_OURS = 61
     PORTS_NOT_SET = 62
     PORTS_NOT_KEPT = 63
+    NO_RESOLVED = 70
+    ROUTE_NOT_OURS = 71
+    ROUTE_NOT_KEPT = 72
+    RESOLVED_FAILED = 73
 
 
 class Anchors(Struct, frozen=True):
@@ -82,11 +86,14 @@ def render_script(words: Collection[str], anchors: Anchors | None = None) -> str
         ValueError: the anchors are missing, or no plain words.
     """
     has_store = "install" in words or "remove" in words
+    is_locked = "hosts" in words or "route" in words
     parts = [
         BEGIN,
+        LOCK if is_locked else "",
         CHECK_HOSTS if "hosts" in words else "",
         *([_describe(anchors, words), CHECK_STORE] if has_store else []),
-        CHECK_ASKER if "lower-ports" in words else "",
+        CHECK_ASKER if "lower-ports" in words or "route" in words else "",
+        CHECK_DOMAINS if "route" in words else "",
         CHECK_BIND if "bind" in words else "",
         READ_WORDS,
         *[LOOK[word] for word in LOOK if word in words],
@@ -97,6 +104,8 @@ def render_script(words: Collection[str], anchors: Anchors | None = None) -> str
         PORTS if "lower-ports" in words or "restore-ports" in words else "",
         LOWER_PORTS if "lower-ports" in words else "",
         RESTORE_PORTS if "restore-ports" in words else "",
+        ROUTE if "route" in words else "",
+        UNLOCK if is_locked else "",
         BIND if "bind" in words else "",
     ]
     return "".join(parts)
@@ -142,26 +151,33 @@ take() {
 }
 """
 
-# The edit of the hosts file is checked by taking the lines that say "# devtls" out of the old and the new file: what
-# is left must be equal. Only a carriage return at the end of a line may differ (a CRLF file without a last newline).
 # Whoever can open a file can lock it, so the lock is a file that only root can open; and nobody is waited for forever.
 # busybox' flock knows no -w: there nobody is waited for at all.
-CHECK_HOSTS = r"""
-# --- look at the hosts file: one edit at a time, and only lines marked as ours may differ
-lock_hosts() {
-  command -v flock > /dev/null && [ -w /run ] || return 0
+LOCK = r"""
+# --- one edit at a time
+is_locked=''
+lock() {
+  [ -z "$is_locked" ] && command -v flock > /dev/null && [ -w /run ] || return 0
   umask 077
   exec 9>> /run/devtls.lock
   umask 022
-  flock -w 60 9 2> /dev/null || flock -n 9 || fail 51 'another edit of /etc/hosts does not end'
+  flock -w 60 9 2> /dev/null || flock -n 9 || fail 51 'another edit does not end'
+  is_locked=yes
 }
+"""
+UNLOCK = "exec 9>&-\n"
+
+# The edit of the hosts file is checked by taking the lines that say "# devtls" out of the old and the new file: what
+# is left must be equal. Only a carriage return at the end of a line may differ (a CRLF file without a last newline).
+CHECK_HOSTS = r"""
+# --- look at the hosts file: only lines marked as ours may differ
 users_lines() {
   sed -e "1s/^$(printf '\357\273\277')//" -e "s/$(printf '\r')\$//" "$1" |
     grep -a -v -x -E '(127\.0\.0\.1|::1) [a-z0-9.-]+ # devtls|# devtls: (begin|begin, newline added|end)' || :
 }
 is_expected() { sum=$(sha256sum < "$1") && [ "${sum%% *}" = "$expected" ]; }
 check_hosts() {
-  lock_hosts
+  lock
   target=$(readlink -f /etc/hosts) && [ -f "$target" ] || fail 44 '/etc/hosts is not a file'
   directory=${target%/*} place=${target%/*}
   while [ "$target" != /etc/hosts ]; do
@@ -210,8 +226,20 @@ check_bind() {
 CHECK_ASKER = r"""
 check_asker() {
   case $1 in '' | *[!0-9]*) fail 41 "bad user $1" ;; esac
-  [ "${SUDO_UID:-$1}" = "$1" ] || fail 41 'low ports are for another user'
+  [ "${SUDO_UID:-$1}" = "$1" ] || fail 41 'it is for another user'
 }
+"""
+
+# A name of at least two labels: nobody routes a whole top-level domain, or ".", which is all there are.
+CHECK_DOMAINS = r"""
+check_domain() {
+  case $1 in
+    *[!a-z0-9.-]* | .* | *. | -* | *- | *..* | *.-* | *-.*) fail 41 "bad domain $1" ;;
+    *.*) [ "${#1}" -le 253 ] || fail 41 "bad domain $1" ;;
+    *) fail 41 "bad domain $1" ;;
+  esac
+}
+check_count() { case $1 in '' | *[!0-9]*) fail 41 'a number of domains is not one' ;; esac; }
 """
 
 READ_WORDS = r"""
@@ -225,6 +253,10 @@ LOOK = {
     "remove": """    remove) check_name "$2"; removes="$removes $2"; shift 2 ;;\n""",
     "lower-ports": """    lower-ports) check_asker "$2"; asker=$2; shift 2 ;;\n""",
     "restore-ports": """    restore-ports) shift ;;\n""",
+    "route": """    route) check_asker "$2"; check_count "$3"; lock; asker=$2 count=$3 domains=''; shift 3
+      while [ "$count" -gt 0 ]; do
+        check_domain "${1:-}"; domains="$domains $1"; count=$((count - 1)); shift
+      done ;;\n""",
     "bind": """    bind) check_bind "$@"; break ;;\n""",
 }
 END_OF_WORDS = r"""    *) fail 41 "unknown word $1" ;;
@@ -261,7 +293,6 @@ write_hosts() {
   return 44
 }
 if write_hosts; then echo 'devtls: done hosts'; else echo "devtls: failed $? hosts"; fi
-exec 9>&-
 """
 
 # Debian's update-ca-certificates never tells its Java hook of a deleted local file, so the hook is told by hand.
@@ -378,6 +409,70 @@ restore_ports() {
   return 63
 }
 if restore_ports; then echo 'devtls: done restore-ports'; else echo "devtls: failed $? restore-ports"; fi
+"""
+
+# The file is a list of who wants which domain; what systemd-resolved reads of it follows from that. It is told once the
+# file has changed; a newer one only reads its settings again. When it does not take them, the file is as it was.
+ROUTE = r"""
+# --- the names that systemd-resolved asks devtls for: a file of its settings
+route_file=/etc/systemd/resolved.conf.d/50-devtls.conf
+route_folder=${route_file%/*}
+route_lines() {
+  echo '# devtls: names below these domains are asked of the gateway; `devtls clean` takes that back'
+  [ -z "$made_folder" ] || echo '# devtls: made this folder'
+  sed 's/^\([^ ]*\) \(.*\)$/# devtls: \1 for user \2/' "$1"
+  echo '[Resolve]'
+  echo 'DNS=127.0.0.1:15353'
+  echo "Domains=$(cut -d ' ' -f 1 "$1" | uniq | sed 's/^/~/' | paste -s -d ' ' -)"
+}
+is_our_route() {
+  [ -f "$route_file" ] && [ ! -L "$route_file" ] || return 1
+  sed -n 's/^# devtls: \([a-z0-9.-]*\) for user \([0-9]*\)$/\1 \2/p' "$route_file" > "$work/route.was"
+  made_folder=$(grep -x '# devtls: made this folder' "$route_file" || :)
+  route_lines "$work/route.was" | cmp -s - "$route_file"
+}
+put_route() {
+  new=$(mktemp "$route_folder/.devtls.XXXXXX") || return 1
+  cat "$1" > "$new" && chmod 644 "$new" && mv -f -- "$new" "$route_file" && return 0
+  rm -f -- "$new"
+  return 1
+}
+remove_route() {
+  rm -f -- "$route_file" || return 1
+  [ -z "$made_folder" ] || rmdir "$route_folder" 2> /dev/null || :
+}
+has_resolved() { command -v systemctl > /dev/null && systemctl is-active --quiet systemd-resolved; }
+tell_resolved() { ! has_resolved || systemctl reload-or-restart systemd-resolved 9>&-; }
+change_route() {
+  made_folder='' had_file=''
+  : > "$work/route.was"
+  if [ -e "$route_file" ] || [ -L "$route_file" ]; then
+    is_our_route || return 71
+    had_file=yes
+    cat "$route_file" > "$work/route.old"
+  fi
+  grep -v " $asker\$" "$work/route.was" > "$work/route.others" || :
+  for domain in $domains; do echo "$domain $asker"; done | sort -u - "$work/route.others" > "$work/route.now"
+  ! cmp -s "$work/route.was" "$work/route.now" || return 0
+  if [ -s "$work/route.now" ]; then
+    [ -z "$domains" ] || has_resolved || return 70
+    [ -d "$route_folder" ] || { mkdir "$route_folder" && made_folder=yes; } || return 72
+    route_lines "$work/route.now" > "$work/route.new"
+    put_route "$work/route.new" || return 72
+  else
+    remove_route || return 72
+  fi
+  tell_resolved >&2 && return 0
+  if [ -n "$had_file" ]; then
+    [ -d "$route_folder" ] || mkdir "$route_folder"
+    put_route "$work/route.old"
+  else
+    remove_route
+  fi
+  tell_resolved >&2 || :
+  return 73
+}
+if change_route; then echo 'devtls: done route'; else echo "devtls: failed $? route"; fi
 """
 
 BIND = r"""

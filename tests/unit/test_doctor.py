@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from devtls.doctor import examine, host_for, judge_client, judge_ports
+from devtls.doctor import examine, host_for, judge_client, judge_ports, judge_route
 from devtls.model import Authority, Verdict
 from devtls.system.low_ports import Kept, LowPorts
+from devtls.system.name_route import Kept as KeptRoute
+from devtls.system.name_route import NameRoute, Routed
 from devtls.system.paths import Paths
 from devtls.trust.clients import CLIENTS, FoundClient
 from devtls.trust.handshakes import Told
@@ -76,6 +78,16 @@ def test_who_may_listen_on_443_is_told_when_it_is_not_root_alone(
     assert [check.verdict for check in checks] == ([verdict] if verdict else [])
     assert all(words in check.fact for check in checks)
     assert all(bool(check.cure) == (check.verdict is Verdict.NOTED) for check in checks)
+
+
+def test_whom_systemd_resolved_asks_is_told_when_that_is_the_gateway() -> None:
+    assert list(judge_route(NameRoute())) == []
+    kept = KeptRoute((Routed("love.cat", 1000), Routed("love.cat", 1001), Routed("other.test", 1000)))
+    (check,) = judge_route(NameRoute(kept))
+    assert check.verdict is Verdict.PASSED
+    assert "names below love.cat, other.test: `devtls hosts route`, by user 1000 and 1001" in check.fact
+    (check,) = judge_route(NameRoute(is_changed=True))
+    assert (check.verdict, bool(check.cure)) == (Verdict.NOTED, True)
 
 
 def test_a_name_without_an_authority_is_broken_and_says_the_command(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 # Which parts a part may import, besides itself and the package's own version. Everything may import GROUND.
 GROUND = {"errors", "model"}
 MIDDLE = {"ca", "trust", "hosts", "nginx", "supervise", "checks", "pages"}
-UPPER = {"plan", "look", "apply", "block", "clean", "report", "session", "doctor"}
+UPPER = {"plan", "look", "apply", "block", "route", "clean", "report", "session", "doctor"}
 MAY_IMPORT = {
     "errors": set[str](),
     "model": {"errors"},
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "look": GROUND | {"plan", "system"} | MIDDLE,
     "apply": GROUND | {"plan", "look", "system"} | MIDDLE,
     "block": GROUND | {"plan", "system"} | MIDDLE,
+    "route": GROUND | {"plan", "block", "system"} | MIDDLE,
     "doctor": GROUND | {"block", "system"} | MIDDLE,
     "clean": GROUND | {"block", "system"} | MIDDLE,
     "session": GROUND | {"plan", "apply", "report", "system"} | MIDDLE,
@@ -43,6 +44,7 @@ EXITS = {"exit", "quit", "SystemExit", "sys.exit", "os._exit"}
 HEAVY = {
     "asyncio",
     "cryptography",
+    "dnslib",
     "websockets",
     "psutil",
     "ssl",

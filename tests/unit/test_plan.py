@@ -409,3 +409,31 @@ def test_an_authority_that_signs_since_it_is_narrower_is_trusted_too() -> None:
     assert plan.subtrees == (("localhost", "test"), ("love.cat",), ("chat.love.cat",))
     assert TrustRoots("Chromium", False, (("chat.love.cat",),)) in plan.items
     assert make_plan(project("love.cat"), found).subtrees == (("localhost", "test"), ("love.cat",))
+
+
+# Wildcards
+
+
+def unresolved(**facts: object) -> list[tuple[str, tuple[str, ...]]]:
+    plan = make_plan(project("love.cat", "*.love.cat"), replace(FRESH, **facts))
+    return [notice for notice in plan.notices if "no hosts file can hold it" in notice[0]]
+
+
+def test_a_wildcard_that_nobody_resolves_is_told_with_the_way_that_there_is() -> None:
+    beside = "  devtls up … '*.love.cat' shop.love.cat"
+    ((fact, cure),) = unresolved()
+    assert fact == "*.love.cat is served, and no hosts file can hold it; browsers find shop.love.cat.localhost"
+    assert cure == ("Name those that have to resolve everywhere, beside it:", beside)
+    ((_fact, cure),) = unresolved(asks_resolved=True)
+    assert [line for line in cure if line.startswith("  ")] == ["  devtls hosts route love.cat", beside]
+
+
+def test_a_wildcard_that_is_routed_is_not_told() -> None:
+    assert unresolved(asks_resolved=True, routed=frozenset({"love.cat"})) == []
+    assert len(unresolved(asks_resolved=True, routed=frozenset({"glove.cat", "shop.love.cat"}))) == 1
+
+
+def test_a_wildcard_below_localhost_needs_no_route() -> None:
+    found = replace(FRESH, asks_resolved=True)
+    plan = make_plan(project("love.cat", "*.shop.localhost"), found)
+    assert not any("hosts route" in line for _fact, cure in plan.notices for line in cure)

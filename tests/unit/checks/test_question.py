@@ -22,7 +22,17 @@ DOMAIN = Domain("love.cat", Path("/état/root.pem"), 2**159 - 1)
     "question",
     [
         Question((DOMAIN,)),
-        Question((DOMAIN, DOMAIN), 8443, Endpoint("::1", 3000), "/chat", ("/a", "/b"), Path("/x/site"), "::1", 2.5),
+        Question(
+            (DOMAIN, DOMAIN),
+            8443,
+            Endpoint("::1", 3000),
+            "/chat",
+            ("/a", "/b"),
+            Path("/x/site"),
+            "::1",
+            2.5,
+            wildcards=("*.love.cat",),
+        ),
     ],
 )
 def test_a_question_comes_back_as_it_was(question: Question) -> None:

@@ -53,7 +53,7 @@ def test_the_json_of_an_edit_has_these_keys() -> None:
 
 def test_the_json_of_the_list_has_these_keys() -> None:
     entries = [Entry("love.cat", True, "/shop", ("127.0.0.1",)), Entry("old.cat", True, "", ("10.0.0.1",))]
-    assert list_facts(entries, [("a fact", ("a cure",))]) == {
+    assert list_facts(entries, ["love.cat"], [("a fact", ("a cure",))]) == {
         "schema": "devtls.hosts/1",
         "names": [
             {
@@ -71,6 +71,7 @@ def test_the_json_of_the_list_has_these_keys() -> None:
                 "leads_here": False,
             },
         ],
+        "routed": ["love.cat"],
         "notices": [{"fact": "a fact", "cure": ["a cure"]}],
     }
 
@@ -78,10 +79,10 @@ def test_the_json_of_the_list_has_these_keys() -> None:
 def test_the_group_alone_is_answered_with_its_help_and_2(terminal: Terminal) -> None:
     said = terminal.type("hosts")
     assert said.code == 2
-    assert all(f"  {verb} " in said.out for verb in ("list", "sync", "clean"))
+    assert all(f"  {verb} " in said.out for verb in ("list", "sync", "clean", "route"))
 
 
-@pytest.mark.parametrize("verb", ["list", "sync", "clean"])
+@pytest.mark.parametrize("verb", ["list", "sync", "clean", "route"])
 def test_each_verb_explains_itself(terminal: Terminal, verb: str) -> None:
     said = terminal.type("hosts", verb, "-h")
     assert (said.code, "--json" in said.out, "Ends with 0" in said.out) == (0, True, True)
@@ -106,3 +107,27 @@ def test_nothing_is_synced_while_an_up_is_on_its_way(terminal: Terminal) -> None
     said = terminal.type("hosts", "sync")
     assert (said.code, said.out) == (4, "")
     assert said.err.splitlines()[-1] == "    devtls hosts sync"
+
+
+def test_without_a_wildcard_there_is_nothing_to_route(terminal: Terminal) -> None:
+    said = terminal.type("hosts", "route")
+    assert (said.code, said.out) == (1, "")
+    assert "no project of yours serves a wildcard" in said.err
+
+
+@pytest.mark.parametrize(
+    ("domain", "fact"),
+    [
+        ("never.was.here.cat", "may be a real site, and no project of yours has served it"),
+        ("*.shop.localhost", "systemd-resolved leads shop.localhost and all below it here by itself"),
+    ],
+)
+def test_what_is_not_yours_is_not_routed(terminal: Terminal, domain: str, fact: str) -> None:
+    said = terminal.type("hosts", "route", domain)
+    assert (said.code, said.out, fact in said.err) == (1, "", True)
+
+
+def test_a_route_that_is_not_there_is_gone_already(terminal: Terminal) -> None:
+    said = terminal.type("hosts", "route", "--remove", "love.test", "--json")
+    (file,) = said.document["files"]
+    assert (said.code, file["already"], file["names"]) == (0, True, [])

@@ -21,11 +21,12 @@ from devtls.nginx.protocol import Setup, parse_registration, parse_setup, render
 from devtls.nginx.sites import COMING, LOOK_EVERY, YIELDING
 from devtls.system.channel import Client, Link, Message
 from devtls.system.loop import Loop
+from devtls.system.name_route import Kept, NameRoute, Routed
 from devtls.system.processes import Identity, identify
 from devtls.system.templates import find_templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 NGINX = Nginx("/usr/sbin/nginx", (1, 22, 1), frozenset({"http2"}), "1:2")
 LEAF = {"fullchain": "/data/fullchain.pem", "key": "/data/key.pem"}
@@ -641,3 +642,57 @@ def test_who_was_served_and_ends_meanwhile_is_not_waited_for(tmp_path: Path) -> 
     stage.pass_time(LOOK_EVERY)
     stage.until(lambda: {"is": "registered"} in first.heard)
     stage.close()
+
+
+class FakeResponder:
+    """Notes what it is to answer for."""
+
+    def __init__(self) -> None:
+        self.wildcards: tuple[str, ...] = ()
+        self.is_closed = False
+
+    def serve(self, wildcards: Sequence[str]) -> None:
+        self.wildcards = tuple(wildcards)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def give_responder(stage: Stage, *routed: str) -> FakeResponder:
+    """Have systemd-resolved ask for the names below these domains."""
+    responder = FakeResponder()
+    stage.keeper.responder = responder  # type: ignore[assignment] # it does what is asked of one
+    stage.keeper.routed = routed
+    return responder
+
+
+def test_wildcards_are_answered_for_as_long_as_they_are_served(stage: Stage) -> None:
+    responder = give_responder(stage, "love.cat")
+    stage.visit_and_register("other.test", "*.other.test")
+    assert not responder.wildcards  # nobody is told to ask for it
+    project = stage.visit_and_register("love.cat", "*.love.cat")
+    assert list(responder.wildcards) == ["*.other.test", "*.love.cat"]
+    project.link.close()
+    stage.until(lambda: not responder.wildcards)
+    stage.keeper.end()
+    assert responder.is_closed
+
+
+def test_a_route_that_comes_later_is_looked_at_when_told(stage: Stage) -> None:
+    responder = give_responder(stage)
+    project = stage.visit_and_register("*.love.cat")
+    route = NameRoute(Kept((Routed("love.cat", 1000),)))
+    for found, wildcards in ((route, ("*.love.cat",)), (NameRoute(), ())):
+        stage.keeper.look = lambda found=found: found  # type: ignore[misc] # as many values, so many looks
+        project.heard.clear()
+        project.link.send({"do": "look"})
+        stage.until(lambda: {"is": "looked"} in project.heard)
+        assert responder.wildcards == wildcards
+
+
+def test_a_successor_finds_the_port_of_the_names_free(stage: Stage) -> None:
+    responder = give_responder(stage, "love.cat")
+    project = stage.visit_and_register("*.love.cat")
+    project.link.send({"do": "hand-over"})
+    stage.until(lambda: {"is": "moved"} in project.heard)
+    assert responder.is_closed

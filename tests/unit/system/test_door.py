@@ -14,6 +14,7 @@ from devtls.system.root import (
     RootCall,
     RootDone,
     RootFailed,
+    RouteNames,
 )
 from devtls.system.root_script import Status
 from devtls.system.run import Completed
@@ -77,6 +78,7 @@ def test_what_root_says_of_each_operation_is_known(tmp_path: Path) -> None:
         RemoveRoot("devtls-1a2b3c4d", DEBIAN.anchors),
         LowerPorts(),
         RestorePorts(1024),
+        RouteNames(("love.cat",)),
         Bind((), tmp_path),
     ]
     assert [done_line(each) for each in operations] == [
@@ -85,5 +87,6 @@ def test_what_root_says_of_each_operation_is_known(tmp_path: Path) -> None:
         "remove devtls-1a2b3c4d",
         "lower-ports",
         "restore-ports",
+        "route",
         "bind",
     ]

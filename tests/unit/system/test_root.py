@@ -111,6 +111,16 @@ def test_lowering_the_ports_is_told_with_what_it_means_and_asks_for_this_user() 
     assert "lower_ports" not in back.text
 
 
+def test_a_route_is_asked_for_this_user_and_told_with_what_it_means() -> None:
+    rendered = call(root.RouteNames(("love.cat", "other.test")))
+    assert words_of(rendered) == ("route", "1000", "2", "love.cat", "other.test")
+    assert rendered.text.startswith("have systemd-resolved ask 127.0.0.1:15353 for names below love.cat, other.test:\n")
+    assert "it asks there for every other name, too" in rendered.text
+    back = call(root.RouteNames(()))
+    assert words_of(back) == ("route", "1000", "0")
+    assert back.text.startswith("have systemd-resolved ask as before: without your domains in /etc/systemd/")
+
+
 def test_a_call_has_only_the_parts_that_it_needs() -> None:
     text = call(root.Bind((Endpoint("127.0.0.1", 443),), Path("/run/s"))).text
     assert "setpriv" in text
