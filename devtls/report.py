@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from devtls.model import Endpoint
     from devtls.plan import Item, Plan
 
+MOST_GREEN = 40  # checks told one by one
 SUBJECT_WIDTH = 34  # characters; a longer subject pushes its fact to the right
 PLAIN = str.maketrans({"✓": "+", "✗": "x", "·": "-", "…": "...", "→": "->"})  # for terminals that are not UTF-8
 
@@ -191,9 +192,13 @@ def render_check(check: Check, width: int, style: Style) -> list[str]:
 
 
 def render_checks(checks: Sequence[Check], style: Style) -> list[str]:
-    """All checks of a project, their facts in one column."""
-    width = max((len(check.subject) for check in checks), default=0)
-    return [line for check in checks for line in render_check(check, width, style)]
+    """All checks of a project, their facts in one column; of very many green ones the rest is counted."""
+    green = [check for check in checks if check.verdict is Verdict.PASSED]
+    untold = green[MOST_GREEN:]
+    told = [check for check in checks if check not in untold] if untold else checks
+    width = max((len(check.subject) for check in told), default=0)
+    lines = [line for check in told for line in render_check(check, width, style)]
+    return [*lines, *([f"{style.good('✓')} {len(untold)} more"] if untold else [])]
 
 
 def render_diagnosis(checks: Sequence[Check], style: Style) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from devtls.system.loop import Loop, Timer
 
 PATIENCE = 40.0  # s for one question; each probe in it has a time-out of its own, this is for what none foresees
+PATIENCE_EACH = 0.25  # s more for each domain
 CHUNK = 65536
 
 
@@ -63,7 +64,8 @@ class Prober:
         self.warm()
         self._answered = answered
         self._previewed = previewed
-        self._late = self._loop.call_later(PATIENCE, lambda: self._fail("the checks did not end in time"))
+        patience = PATIENCE + PATIENCE_EACH * len(question.domains)
+        self._late = self._loop.call_later(patience, lambda: self._fail("the checks did not end in time"))
         if self._process and self._process.stdin:
             try:
                 self._process.stdin.write(encode_question(question) + b"\n")

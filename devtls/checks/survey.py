@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from devtls.checks.observation import Observation
     from devtls.checks.question import Question
 
+MOST_SEARCHED = 8  # domains of one app on which a WebSocket is looked for; a thousand would be asked 20,000 times
 NOBODY_THERE = {"service-not-listening", "service-unreachable", "no-answer"}  # a page's codes
 
 
@@ -100,7 +101,7 @@ def _ask_found(scene: Scene, page: Check, seen: Observation) -> tuple[Check, ...
     subject = f"wss://{scene.authority}"
     if seen.status is None or page.code in NOBODY_THERE:
         return (Check(subject, Verdict.UNKNOWN, f"not asked, since {page.subject} does not answer"),)
-    if not scene.question.is_searched or _leads_elsewhere(scene, seen):
+    if not scene.question.is_searched or scene.number >= MOST_SEARCHED or _leads_elsewhere(scene, seen):
         return ()
     found = find_endpoints(scene, seen)
     if not found:

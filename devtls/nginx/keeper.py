@@ -243,6 +243,8 @@ class Keeper:
 
     def _master_died(self) -> None:
         """Start it again, a little later; one that never lives is given up, and every project is told by hanging up."""
+        if self.sites.start_failed():
+            return
         self.deaths += 1
         if self.deaths > MOST_DEATHS or has_changed(self.setup.nginx):
             self.end()  # what another binary can do, its projects have to know: they start another keeper

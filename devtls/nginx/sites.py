@@ -49,6 +49,7 @@ class Visitor(Struct, eq=False):
 
 
 Change = tuple[Visitor, "Registration | None"]
+Served = dict[Visitor, "Registration | None"]
 
 
 class Owner(Protocol):
@@ -81,6 +82,7 @@ class Sites:
         self._owner = owner
         self._staging = Staging(setup)
         self._awaiting: list[Callable[[], None]] = []
+        self._untested: tuple[Served, list[Visitor], list[Visitor]] | None = None  # what a first start was given
         self._one_by_one = 0  # changes to be tried alone, since nginx refused them together
         # Until they are there, connections wait in the kernel: served earlier, some would be told that nobody is.
         self._expected = setup.expected or count_orphans(setup.folder)
@@ -207,12 +209,17 @@ class Sites:
             self.changes.append((visitor, wanted))
             self._next()
 
-    def _apply(self, before: dict[Visitor, Registration | None], added: list[Visitor], gone: list[Visitor]) -> None:
+    def _apply(self, before: Served, added: list[Visitor], gone: list[Visitor]) -> None:
         """Serve what is wanted now; one project's bad site never takes another's down."""
         folder = None
         try:
             folder = self._staging.stage(self.registrations())
-            self.master.test(folder)
+            if self.master.pid is None and not any(
+                before.values()
+            ):  # a first start reads it anyway: a thousand domains take it half a second
+                self._untested = (before, added, gone)
+            else:
+                self.master.test(folder)
             self._staging.swap(folder)
         except (DevtlsError, OSError, ValueError) as error:  # the last: text that no file can hold
             if folder:
@@ -223,9 +230,24 @@ class Sites:
         self._awaiting.append(lambda: self._served(added, gone))
         self.master.reload(self._live)
 
+    def start_failed(self) -> bool:
+        """Whether nginx ended at its start because it refuses what it was given; who is to blame is told then."""
+        untested, self._untested = self._untested, None
+        if untested is None:
+            return False
+        try:
+            self.master.test(self._staging.live)
+        except DevtlsError as error:
+            self.is_busy = False
+            self._awaiting.clear()
+            self._staging.clear()
+            self._undo(*untested, error)
+            return True
+        return False
+
     def _undo(
         self,
-        before: dict[Visitor, Registration | None],
+        before: Served,
         added: list[Visitor],
         gone: list[Visitor],
         error: Exception,
@@ -250,6 +272,7 @@ class Sites:
     def _live(self) -> None:
         """What was swapped in is served, whatever died meanwhile."""
         self.is_busy = False
+        self._untested = None
         awaiting, self._awaiting = self._awaiting, []
         for then in awaiting:
             then()

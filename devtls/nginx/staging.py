@@ -47,7 +47,7 @@ class Staging:
             self._setup.templates,
             [each.site for each in sites],
             leaf=sites[0].leaf,
-            pages=self._setup.folder / "live",
+            pages=self.live,
             served={domain for each in sites for domain in each.domains},
             user="root" if os.geteuid() == 0 else "",
         )
@@ -61,13 +61,17 @@ class Staging:
         before, found, _after = self._text.partition(site.site) if site else ("", "", "")
         return before.count("\n") + 1 if found else 1
 
+    @property
+    def live(self) -> Path:
+        """What nginx reads."""
+        return self._setup.folder / "live"
+
     def swap(self, folder: Path) -> None:
         """Make a staged folder the live one; nginx reads through the symlink at its next reload."""
-        live = self._setup.folder / "live"
         coming = self._setup.folder / "live.next"
         coming.unlink(missing_ok=True)
         coming.symlink_to(folder)
-        coming.replace(live)
+        coming.replace(self.live)
         for old in folder.parent.iterdir():
             if old != folder:
                 self.discard(old)
@@ -81,7 +85,7 @@ class Staging:
 
     def clear(self) -> None:
         """Leave nothing."""
-        (self._setup.folder / "live").unlink(missing_ok=True)
+        self.live.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             for folder in (self._setup.folder / "conf").iterdir():
                 self.discard(folder)

@@ -243,3 +243,11 @@ def test_a_cure_that_checks_in_a_row_share_is_told_once_and_all_are_counted() ->
         "✓ Ruby  trusts",
         "1 fine, 1 to know, 2 broken",
     ]
+
+
+def test_of_very_many_green_checks_the_rest_is_counted() -> None:
+    checks = [Check(f"https://n{number}.test", Verdict.PASSED, "200") for number in range(100)]
+    red = Check("https://bad.test", Verdict.FAILED, "502")
+    lines = report.render_checks([*checks, red], Style())
+    assert len(lines) == 40 + 1 + 1
+    assert lines[-2:] == ["✗ https://bad.test  502", "✓ 60 more"]

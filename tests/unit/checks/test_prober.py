@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from devtls.checks.prober import PATIENCE, Prober
+from devtls.checks.prober import PATIENCE, PATIENCE_EACH, Prober
 from devtls.checks.question import Domain, Question
 from devtls.model import Check, Verdict
 from devtls.system import processes
@@ -113,7 +113,7 @@ def test_a_process_that_hangs_is_an_answer(stage: Stage) -> None:
     stage.ask()
     os.kill(stage.pid, signal.SIGSTOP)
     pid = stage.pid
-    stage.clock.now += PATIENCE
+    stage.clock.now += PATIENCE + PATIENCE_EACH
     stage.until(lambda: stage.answers)
     assert [check.fact for check in stage.answers[0]] == ["the checks did not end in time"]
     assert processes.identify(pid) is None
@@ -122,7 +122,7 @@ def test_a_process_that_hangs_is_an_answer(stage: Stage) -> None:
 def test_an_answer_in_time_leaves_no_alarm(stage: Stage) -> None:
     stage.ask()
     stage.until(lambda: stage.answers)
-    stage.clock.now += PATIENCE
+    stage.clock.now += PATIENCE + PATIENCE_EACH
     stage.loop.turn(0)
     assert len(stage.answers) == 1
 

@@ -44,8 +44,9 @@ class Clock:
 class FakeMaster:
     """An nginx that reads what it is given, refuses what has a word in it, and reloads at once or when told."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, died: Callable[[], None]) -> None:
         self.folder = folder
+        self.died = died
         self.pid: int | None = None
         self.refused_word = "nonsense"
         self.is_slow = False
@@ -62,6 +63,9 @@ class FakeMaster:
             raise DevtlsError("nginx: [emerg] unknown directive")
 
     def reload(self, live: Callable[[], None]) -> None:
+        if self.pid is None and any(self.refused_word in site for site in read_sites(self.folder / "live")):
+            self.died()
+            return
         self.pid = 42
         self.served.append(read_sites(self.folder / "live"))
         if self.is_slow:
@@ -122,7 +126,7 @@ class Stage:
         https = ((self.endpoint, self.listener.fileno()),)
         setup = Setup(folder, folder / "gateway.sock", find_templates({}), NGINX, https, (), expected=expected)
         self.keeper = Keeper(self.loop, setup)
-        self.master = FakeMaster(folder)
+        self.master = FakeMaster(folder, self.keeper._master_died)
         self.keeper.master = self.keeper.sites.master = self.master  # type: ignore[assignment] # it does what is asked of one
         self.keeper.open()
         self.projects: list[Project] = []
@@ -189,7 +193,9 @@ def test_a_visitor_is_told_everything_and_given_the_sockets(stage: Stage) -> Non
 
 def test_a_site_is_read_by_nginx_before_it_is_served(stage: Stage) -> None:
     stage.visit_and_register("love.cat")
-    assert stage.master.tested == stage.master.served == [["love.cat"]]
+    assert (stage.master.tested, stage.master.served) == ([], [["love.cat"]])  # a first start reads it anyway
+    stage.visit_and_register("purr.cat")
+    assert stage.master.tested == stage.master.served[1:] == [["love.cat", "purr.cat"]]
 
 
 def test_projects_are_served_together_each_as_long_as_its_connection(stage: Stage) -> None:
@@ -696,3 +702,13 @@ def test_a_successor_finds_the_port_of_the_names_free(stage: Stage) -> None:
     project.link.send({"do": "hand-over"})
     stage.until(lambda: {"is": "moved"} in project.heard)
     assert responder.is_closed
+
+
+def test_a_first_site_that_nginx_does_not_start_with_is_refused_in_its_words(stage: Stage) -> None:
+    first = stage.visit()
+    first.register("love.cat", site="nonsense")
+    stage.until(lambda: len(first.heard) == 2)
+    assert (first.heard[1]["why"], first.heard[1]["message"]) == ("config", "nginx: [emerg] unknown directive")
+    assert stage.master.served == []
+    stage.visit_and_register("purr.cat")
+    assert stage.master.served == [["purr.cat"]]
