@@ -100,7 +100,8 @@ class Keeper:
             self.loop.unwatch(self.server.fileno())
             self.server.close()
             self.server = None
-            self.setup.control.unlink(missing_ok=True)
+            if not self.is_predecessor:  # its path is the successor's now
+                self.setup.control.unlink(missing_ok=True)
         self.responder.close()
 
     def _resolve(self) -> None:
@@ -204,10 +205,7 @@ class Keeper:
         if self.server is None:
             return
         self.is_predecessor = self.sites.is_closed = True
-        self.loop.unwatch(self.server.fileno())
-        self.server.close()
-        self.server = None  # its path is the successor's now
-        self.responder.close()
+        self._stop_listening()
         if self.lock is not None:
             os.close(self.lock)
         sys.stderr.write("a successor takes over\n")

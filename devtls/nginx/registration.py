@@ -122,7 +122,7 @@ class Registration:
             self.goodbye()
 
     def _open_again(self) -> None:
-        if not self._leaving:
+        if not self._is_gone:  # who leaves while a keeper is being started waits for it, to say goodbye
             self.open()
 
     def update(self) -> None:

@@ -568,8 +568,8 @@ def test_a_predecessor_that_its_successor_never_relieves_lets_go_by_itself(stage
     assert stage.master.is_retired
 
 
-def test_a_successor_serves_once_all_have_come_over(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, expected=2)
+def assert_two_are_waited_for(stage: Stage) -> None:
+    """Nothing is served before the second has come."""
     first = stage.visit()
     first.register("love.cat")
     stage.until(lambda: stage.keeper.sites.changes)
@@ -578,6 +578,10 @@ def test_a_successor_serves_once_all_have_come_over(tmp_path: Path) -> None:
     stage.visit_and_register("purr.cat")
     assert stage.master.served == [["love.cat", "purr.cat"]]
     stage.close()
+
+
+def test_a_successor_serves_once_all_have_come_over(tmp_path: Path) -> None:
+    assert_two_are_waited_for(Stage(tmp_path, expected=2))
 
 
 def test_a_successor_waits_five_seconds_for_those_who_do_not_come(tmp_path: Path) -> None:
@@ -622,14 +626,7 @@ def test_after_a_keeper_was_killed_all_that_it_served_are_waited_for(tmp_path: P
     (live / "owners.json").write_text(json.dumps([[me.pid, me.started], [me.pid, 1], [me.pid, me.started]]), "utf-8")
     stage = Stage(tmp_path)
     live.rename(tmp_path / "gone")
-    first = stage.visit()
-    first.register("love.cat")
-    stage.until(lambda: stage.keeper.sites.changes)
-    stage.loop.turn(0)
-    assert stage.master.served == []
-    stage.visit_and_register("purr.cat")
-    assert stage.master.served == [["love.cat", "purr.cat"]]
-    stage.close()
+    assert_two_are_waited_for(stage)
 
 
 def test_who_was_served_and_ends_meanwhile_is_not_waited_for(tmp_path: Path) -> None:

@@ -315,3 +315,14 @@ def test_an_outdated_keeper_is_asked_to_hand_over_and_its_successor_comes(stage:
     stage.until(lambda: stage.registration._successor is None)
     stage.registration.goodbye()
     stage.until(lambda: ("gone", True) in stage.told)
+
+
+def test_a_goodbye_while_somebody_elses_keeper_is_waited_for_is_told(stage: Stage) -> None:
+    lock = try_lock(stage.paths.gateway / "lock")
+    assert lock is not None
+    stage.registration.open()
+    stage.until(lambda: stage.registration._patient_until)
+    stage.registration.goodbye()
+    stage.until(lambda: stage.told)
+    assert stage.told == [("gone", False)]
+    os.close(lock)
